@@ -1,0 +1,118 @@
+//! Plain counters. Each worker owns one set and sends a copy to the gate once a second.
+
+/// Why a datagram or packet was not used. Each is one label of `trackyard_dropped_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(usize)]
+pub enum DropReason {
+    /// First byte belongs to no protocol of RFC 7983.
+    UnknownProtocol,
+    /// STUN that is not a well-formed Binding request with a USERNAME.
+    MalformedStun,
+    /// STUN for a ufrag that this server did not mint or no longer serves.
+    UnknownUfrag,
+    /// STUN whose MESSAGE-INTEGRITY does not fit its ufrag.
+    StunIntegrity,
+    /// DTLS, RTP or RTCP from an address without a validated ICE check.
+    UnknownAddress,
+    /// Something that `str0m` could not parse or refused.
+    Refused,
+    /// A packet of a stream that belongs to no track.
+    UnknownStream,
+    /// A packet in a payload type that was not negotiated, or a codec the slot cannot take.
+    Codec,
+    /// Packets before a slot's first keyframe.
+    AwaitingKeyframe,
+    /// Older than where the slot's present track began.
+    Stale,
+    /// The media lane of a mailbox was full.
+    MailboxFull,
+    /// The socket would not take it (`EAGAIN`, `ENOBUFS`).
+    SocketFull,
+    /// Any other error of the socket on sending.
+    SendError,
+    /// A datagram longer than [`super::limits::DATAGRAM_BYTES_MAX`].
+    Oversize,
+}
+
+impl DropReason {
+    /// All reasons with their metric label, in the order of their discriminants.
+    pub const ALL: [(DropReason, &'static str); 14] = [
+        (DropReason::UnknownProtocol, "unknown_protocol"),
+        (DropReason::MalformedStun, "malformed_stun"),
+        (DropReason::UnknownUfrag, "unknown_ufrag"),
+        (DropReason::StunIntegrity, "stun_integrity"),
+        (DropReason::UnknownAddress, "unknown_address"),
+        (DropReason::Refused, "refused"),
+        (DropReason::UnknownStream, "unknown_stream"),
+        (DropReason::Codec, "codec"),
+        (DropReason::AwaitingKeyframe, "awaiting_keyframe"),
+        (DropReason::Stale, "stale"),
+        (DropReason::MailboxFull, "mailbox_full"),
+        (DropReason::SocketFull, "socket_full"),
+        (DropReason::SendError, "send_error"),
+        (DropReason::Oversize, "oversize"),
+    ];
+}
+
+/// What one worker counted since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Datagrams that reached this worker's core.
+    pub datagrams_in: u64,
+    /// Their bytes (UDP payload).
+    pub bytes_in: u64,
+    /// Datagrams handed to the socket.
+    pub datagrams_out: u64,
+    /// Their bytes (UDP payload).
+    pub bytes_out: u64,
+    /// System calls that sent them.
+    pub send_calls: u64,
+    /// RTP packets that publishers sent.
+    pub packets_in: u64,
+    /// RTP packets written towards subscribers.
+    pub packets_forwarded: u64,
+    /// RTP packets copied to another worker.
+    pub packets_relayed: u64,
+    /// Datagrams handed to the worker that owns their peer.
+    pub datagrams_handed: u64,
+    /// Keyframe requests sent to publishers.
+    pub keyframe_requests: u64,
+    /// Keyframes that came from publishers.
+    pub keyframes: u64,
+    /// Peers that ended because handling them panicked.
+    pub panics: u64,
+    /// Peers now.
+    pub peers: u64,
+    /// Rooms whose home is here, now.
+    pub rooms: u64,
+    drops: [u64; DropReason::ALL.len()],
+}
+
+impl Counters {
+    /// Counts `n` dropped for `reason`.
+    pub fn drop(&mut self, reason: DropReason, n: u64) {
+        self.drops[reason as usize] += n;
+    }
+
+    /// How many were dropped for `reason`.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_counts_apart() {
+        let mut c = Counters::default();
+        for (i, (reason, _)) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, i);
+            c.drop(*reason, i as u64 + 1);
+        }
+        for (i, (reason, _)) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(c.dropped(*reason), i as u64 + 1);
+        }
+    }
+}

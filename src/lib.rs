@@ -1,0 +1,31 @@
+//! Trackyard: a WebRTC media server (SFU).
+//!
+//! Everything that decides is pure; everything that touches the world is thin.
+//! The floors, from the ground up; a module imports only from floors below its own
+//! (`tests/tidy.rs` reads the `use` lines):
+//!
+//! | floor | module | what lives there |
+//! |---|---|---|
+//! | 6 | [`config`], `main.rs` | the program, its flags, environment and file |
+//! | 5 | [`shell`] | mio loops, UDP batches, TLS, WebSocket and HTTP bytes, certificates, mailboxes |
+//! | 4 | [`worker`] | what one core owns: mux, peers (the only owners of `str0m::Rtc`), negotiation, forwarding |
+//! | 4 | [`gate`] | sessions, HTTP routes, WHIP and WHEP resources, the page's files |
+//! | 3 | [`room`] | membership, tracks, slot assignment, and the letters between gate, rooms and peers |
+//! | 2 | [`media`] | one stream or one subscription: rewriting, keyframe requests |
+//! | 1 | [`wire`] | bytes to types and back, stateless: demux, STUN peek, SDP, signalling JSON, payload descriptors |
+//! | 0 | [`base`] | identities, deadlines, limits, counters, the seeded random generator |
+//!
+//! A datagram's way: `shell::udp` receives a batch, `worker::mux` finds the peer by its 4-tuple,
+//! the peer's `Rtc` opens it, the packets are grouped by track, each subscriber is visited once
+//! with all of them, and what came out leaves in one batched call. A signalling message's way:
+//! `shell::conn` frames it, `gate` checks it, a letter carries it to the worker that owns the
+//! peer or the room, and the answer comes back the same way.
+
+pub mod base;
+pub mod config;
+pub mod gate;
+pub mod media;
+pub mod room;
+pub mod shell;
+pub mod wire;
+pub mod worker;

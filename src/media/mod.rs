@@ -1,0 +1,3 @@
+//! Floor 2: one stream or one subscription.
+
+pub mod packet;

@@ -1,0 +1,269 @@
+//! The letters that gate, rooms and peers exchange. Values only; between threads they travel in
+//! bounded mailboxes, between a worker's own parts in a queue, and nobody sees the difference.
+//!
+//! A room has a *home*: the worker whose index its name hashes to, which alone holds membership
+//! and slot assignment. A peer lives on the worker that the gate chose for it. So every letter
+//! is addressed to a worker, and with one worker all of them come home.
+
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::base::counters::Counters;
+use crate::base::ids::{ParticipantId, SessionId, TrackId, WorkerId};
+use crate::media::packet::Packet;
+use crate::wire::codec::{Codec, Kind};
+use crate::wire::signal::{
+    ErrorCode, LeaveReason, OwnTrack, ParticipantView, RequestId, ServerMessage, SlotView, Source,
+    TrackDescription,
+};
+
+/// A room's name, checked by [`crate::room::room_name`]; shared because every letter carries it.
+pub type RoomName = Arc<str>;
+
+/// What a session is and may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// A WebSocket client: publishes and subscribes, is in the roster.
+    Participant,
+    /// A WHIP client: publishes, is in the roster.
+    Whip,
+    /// A WHEP client: subscribes, is not in the roster. With a name: only to that participant.
+    Whep { only: Option<String> },
+}
+
+impl Role {
+    /// Whether m-lines on which this session sends become tracks.
+    pub fn publishes(&self) -> bool {
+        !matches!(self, Role::Whep { .. })
+    }
+
+    /// Whether m-lines on which this session receives become slots.
+    pub fn subscribes(&self) -> bool {
+        !matches!(self, Role::Whip)
+    }
+}
+
+/// Where a participant's letters go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address {
+    pub participant: ParticipantId,
+    /// The gate's session, for answers and events.
+    pub session: SessionId,
+    /// The worker that owns the peer.
+    pub worker: WorkerId,
+    /// The worker that holds the room.
+    pub home: WorkerId,
+}
+
+/// A letter to a worker.
+#[derive(Debug)]
+pub enum ToWorker {
+    /// For the room of that name, whose home the worker is.
+    Room(RoomName, RoomLetter),
+    /// For a peer that the worker owns.
+    Peer(ParticipantId, PeerLetter),
+    /// For a track whose publisher's peer the worker owns.
+    Track(TrackId, TrackLetter),
+    /// Datagrams that the kernel gave to another worker.
+    Datagrams(Vec<HandedDatagram>),
+    /// Packets of tracks that this worker has subscribers for.
+    Relay(Vec<(TrackId, Vec<Packet>)>),
+    /// A validated 4-tuple is owned by that worker (or by nobody any more): hand its datagrams over.
+    Route {
+        remote: SocketAddr,
+        local: IpAddr,
+        owner: Option<WorkerId>,
+    },
+    /// End all sessions; no new ones come.
+    Drain,
+}
+
+/// A datagram on its way to the worker that owns its peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedDatagram {
+    pub received: Instant,
+    pub remote: SocketAddr,
+    pub local: IpAddr,
+    /// The worker that received it, to be told where the 4-tuple belongs.
+    pub via: WorkerId,
+    pub bytes: Vec<u8>,
+}
+
+/// To a room, at its home.
+#[derive(Debug)]
+pub enum RoomLetter {
+    /// Enter; answered by [`ToGate::Joined`] or [`ToGate::Refused`].
+    Join {
+        address: Address,
+        name: String,
+        role: Role,
+        request: Option<RequestId>,
+    },
+    /// A session came back: answer with [`ToGate::Joined`] again.
+    Resume {
+        participant: ParticipantId,
+        request: Option<RequestId>,
+    },
+    /// Gone. The home tells everybody; closing the peer is the sender's business.
+    Leave {
+        participant: ParticipantId,
+        reason: LeaveReason,
+    },
+    /// What a participant sends and where it receives, complete, after each negotiation.
+    Negotiated {
+        participant: ParticipantId,
+        tracks: Vec<TrackOffer>,
+        slots: Vec<SlotOffer>,
+    },
+    /// A track's packets come in this codec.
+    TrackCodec { track: TrackId, codec: Codec },
+    /// The participant muted or unmuted what it sends on `mid`; answered by `ok` or an error.
+    Update {
+        participant: ParticipantId,
+        mid: String,
+        muted: bool,
+        request: Option<RequestId>,
+    },
+}
+
+/// A track that a peer negotiated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackOffer {
+    pub id: TrackId,
+    pub mid: String,
+    pub kind: Kind,
+    pub source: Source,
+    pub muted: bool,
+}
+
+/// A slot that a peer negotiated, with the codecs it may carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotOffer {
+    pub mid: String,
+    pub kind: Kind,
+    pub codecs: Vec<Codec>,
+}
+
+/// To a peer, at its worker.
+#[derive(Debug)]
+pub enum PeerLetter {
+    /// An offer: makes the peer on the first one (or when it brings another DTLS fingerprint).
+    /// Answered by [`ToGate::Answered`].
+    Offer {
+        address: Address,
+        room: RoomName,
+        role: Role,
+        request: Option<RequestId>,
+        sdp: String,
+        tracks: Vec<TrackDescription>,
+    },
+    /// WHIP/WHEP ICE restart (RFC 9725 §4.3.2): the client's new credentials. Answered by
+    /// [`ToGate::Restarted`].
+    RestartIce { ufrag: String, pwd: String },
+    /// Put a track into a slot, or nothing.
+    Assign {
+        mid: String,
+        track: Option<TrackRef>,
+    },
+    /// End the peer.
+    Close,
+}
+
+/// A track as a subscriber's worker must know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrackRef {
+    pub id: TrackId,
+    pub kind: Kind,
+    /// The publisher's worker.
+    pub worker: WorkerId,
+}
+
+/// To a track, at its publisher's worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrackLetter {
+    /// That worker has subscribers now (or no longer): relay to it.
+    Relay { to: WorkerId, wanted: bool },
+    /// A subscriber needs a keyframe.
+    RequestKeyframe,
+}
+
+/// From a worker to the gate.
+#[derive(Debug)]
+pub enum ToGate {
+    /// In the room; `others` is everybody else in the roster.
+    Joined {
+        session: SessionId,
+        request: Option<RequestId>,
+        others: Vec<ParticipantView>,
+        slots: Vec<SlotView>,
+        resumed: bool,
+    },
+    /// A request failed.
+    Refused {
+        session: SessionId,
+        request: Option<RequestId>,
+        code: ErrorCode,
+        message: String,
+    },
+    /// The answer to an offer.
+    Answered {
+        session: SessionId,
+        request: Option<RequestId>,
+        answer: Answer,
+    },
+    /// The server's new ICE credentials.
+    Restarted {
+        session: SessionId,
+        result: Result<IceCredentials, String>,
+    },
+    /// One event for several sessions.
+    Event {
+        to: Vec<SessionId>,
+        message: ServerMessage,
+    },
+    /// The transport came up.
+    Connected { session: SessionId },
+    /// The peer ended by itself (closed by the other side, ICE lost, or broken).
+    PeerGone {
+        session: SessionId,
+        reason: LeaveReason,
+        why: &'static str,
+    },
+    /// Once a second.
+    Report {
+        worker: WorkerId,
+        counters: Box<Counters>,
+        rooms: Vec<RoomReport>,
+    },
+    /// After [`ToWorker::Drain`]: everything was said.
+    Drained { worker: WorkerId },
+}
+
+/// A negotiated answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub sdp: String,
+    pub tracks: Vec<OwnTrack>,
+    /// What stands in `sdp`, for whoever needs it apart.
+    pub ice: IceCredentials,
+}
+
+/// ICE credentials of the server's side (RFC 8839 §5.4), and the candidates that go with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IceCredentials {
+    pub ufrag: String,
+    pub pwd: String,
+    /// As `candidate:…` values (RFC 8839 §5.1).
+    pub candidates: Vec<String>,
+}
+
+/// A room as `GET /api/rooms` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct RoomReport {
+    pub room: String,
+    pub participants: usize,
+    pub viewers: usize,
+    pub tracks: usize,
+}
