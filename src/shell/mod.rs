@@ -1,5 +1,8 @@
 //! Floor 5: the only place with system calls, clocks and threads. It carries bytes in and out and
 //! decides nothing.
 
+pub mod addresses;
+pub mod certs;
 pub mod mailbox;
 pub mod phase;
+pub mod udp;
