@@ -4,4 +4,5 @@ pub mod chunked;
 pub mod codec;
 pub mod http;
 pub mod names;
+pub mod sdpfrag;
 pub mod signal;
