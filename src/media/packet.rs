@@ -8,6 +8,8 @@ use crate::wire::codec::Codec;
 /// A publisher's packet. Cheap to clone within a worker: the payload is shared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
+    /// The publisher's stream; another one starts its numbers anew.
+    pub ssrc: u32,
     /// Extended sequence number of the publisher's stream.
     pub seq: u64,
     /// RTP timestamp in the codec's clock.

@@ -57,6 +57,13 @@ pub struct Address {
     pub home: WorkerId,
 }
 
+/// A letter on its way out of a core.
+#[derive(Debug)]
+pub enum Outgoing {
+    Worker(WorkerId, ToWorker),
+    Gate(ToGate),
+}
+
 /// A letter to a worker.
 #[derive(Debug)]
 pub enum ToWorker {
@@ -112,8 +119,10 @@ pub enum RoomLetter {
         reason: LeaveReason,
     },
     /// What a participant sends and where it receives, complete, after each negotiation.
+    /// `fresh` says that the peer is new: nothing sits in its slots yet.
     Negotiated {
         participant: ParticipantId,
+        fresh: bool,
         tracks: Vec<TrackOffer>,
         slots: Vec<SlotOffer>,
     },
