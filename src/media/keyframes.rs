@@ -35,15 +35,17 @@ impl KeyframeRequests {
         due
     }
 
+    /// What was asked so far reached nobody: the next request need not wait.
+    pub fn forget_asking(&mut self) {
+        self.asked = None;
+    }
+
     /// When [`Self::poll`] would next say yes.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         if !self.wanted {
             return None;
         }
-        Some(
-            self.asked
-                .map_or(now, |asked| asked + KEYFRAME_REQUEST_INTERVAL),
-        )
+        Some(self.asked.map_or(now, |asked| asked + KEYFRAME_REQUEST_INTERVAL))
     }
 }
 

@@ -75,10 +75,8 @@ impl Rewriter {
 
     /// The packet as this slot sends it, or why it is not sent.
     pub fn rewrite(&mut self, packet: &Packet) -> Result<Rewritten, DropReason> {
-        let changed = self
-            .source
-            .as_ref()
-            .is_some_and(|s| s.codec != packet.codec || s.ssrc != packet.ssrc);
+        let changed =
+            self.source.as_ref().is_some_and(|s| s.codec != packet.codec || s.ssrc != packet.ssrc);
         if changed {
             self.restart();
         }
@@ -120,15 +118,14 @@ impl Rewriter {
             first_seq: packet.seq,
             seq_delta: (self.last_seq + 1).wrapping_sub(packet.seq),
             timestamp_delta: next_timestamp.wrapping_sub(packet.timestamp),
-            picture_id_delta: counters.picture_id.map_or(0, |(_, _, id)| {
-                self.last_picture_id.wrapping_add(1).wrapping_sub(id)
-            }),
-            tl0_delta: counters.tl0.map_or(0, |(_, tl0)| {
-                self.last_tl0.wrapping_add(1).wrapping_sub(tl0)
-            }),
-            frame_number_delta: frame_number(packet).map_or(0, |n| {
-                self.last_frame_number.wrapping_add(1).wrapping_sub(n)
-            }),
+            picture_id_delta: counters
+                .picture_id
+                .map_or(0, |(_, _, id)| self.last_picture_id.wrapping_add(1).wrapping_sub(id)),
+            tl0_delta: counters
+                .tl0
+                .map_or(0, |(_, tl0)| self.last_tl0.wrapping_add(1).wrapping_sub(tl0)),
+            frame_number_delta: frame_number(packet)
+                .map_or(0, |n| self.last_frame_number.wrapping_add(1).wrapping_sub(n)),
         }
     }
 
@@ -194,19 +191,13 @@ struct Counters {
 
 impl Counters {
     fn read(packet: &Packet) -> Counters {
-        let none = Counters {
-            picture_id: None,
-            tl0: None,
-        };
+        let none = Counters { picture_id: None, tl0: None };
         match packet.codec {
-            Codec::Vp8 => payload::vp8_counters(&packet.payload).map_or(none, |c| Counters {
-                picture_id: c.picture_id,
-                tl0: c.tl0_pic_idx,
-            }),
-            Codec::Vp9 { .. } => Counters {
-                picture_id: payload::vp9_picture_id(&packet.payload),
-                tl0: None,
-            },
+            Codec::Vp8 => payload::vp8_counters(&packet.payload)
+                .map_or(none, |c| Counters { picture_id: c.picture_id, tl0: c.tl0_pic_idx }),
+            Codec::Vp9 { .. } => {
+                Counters { picture_id: payload::vp9_picture_id(&packet.payload), tl0: None }
+            }
             _ => none,
         }
     }
@@ -228,15 +219,7 @@ mod tests {
 
     fn vp8(at: Instant, seq: u64, timestamp: u32, picture_id: u16, keyframe: bool) -> Packet {
         let [high, low] = (picture_id | 0x8000).to_be_bytes();
-        let payload = [
-            0x90,
-            0xe0,
-            high,
-            low,
-            picture_id as u8,
-            0x20,
-            u8::from(!keyframe),
-        ];
+        let payload = [0x90, 0xe0, high, low, picture_id as u8, 0x20, u8::from(!keyframe)];
         Packet {
             ssrc: 1,
             seq,
@@ -251,29 +234,19 @@ mod tests {
     }
 
     fn picture_id(r: &Rewritten) -> u16 {
-        payload::vp8_counters(&r.payload)
-            .unwrap()
-            .picture_id
-            .unwrap()
-            .2
+        payload::vp8_counters(&r.payload).unwrap().picture_id.unwrap().2
     }
 
     #[test]
     fn nothing_leaves_before_a_keyframe() {
         let now = Instant::now();
         let mut slot = Rewriter::new(7, 0);
-        assert_eq!(
-            slot.rewrite(&vp8(now, 1, 0, 1, false)),
-            Err(DropReason::AwaitingKeyframe)
-        );
+        assert_eq!(slot.rewrite(&vp8(now, 1, 0, 1, false)), Err(DropReason::AwaitingKeyframe));
         assert!(slot.awaits_keyframe());
         let first = slot.rewrite(&vp8(now, 2, 3000, 2, true)).unwrap();
         assert_eq!(first.seq, 8);
         assert!(!slot.awaits_keyframe());
-        assert_eq!(
-            slot.rewrite(&vp8(now, 1, 0, 1, false)),
-            Err(DropReason::Stale)
-        );
+        assert_eq!(slot.rewrite(&vp8(now, 1, 0, 1, false)), Err(DropReason::Stale));
     }
 
     #[test]
@@ -290,19 +263,10 @@ mod tests {
         );
         let after = slot.rewrite(&vp8(at(133), 9_001, 1_000, 41, true)).unwrap();
         assert_eq!(after.seq, before.seq + 1);
-        assert_eq!(
-            after.timestamp,
-            before.timestamp + 9_000,
-            "100 ms at 90 kHz"
-        );
+        assert_eq!(after.timestamp, before.timestamp + 9_000, "100 ms at 90 kHz");
         assert_eq!(picture_id(&after), picture_id(&before) + 1);
-        let next = slot
-            .rewrite(&vp8(at(166), 9_002, 4_000, 42, false))
-            .unwrap();
-        assert_eq!(
-            (next.seq, next.timestamp),
-            (after.seq + 1, after.timestamp + 3_000)
-        );
+        let next = slot.rewrite(&vp8(at(166), 9_002, 4_000, 42, false)).unwrap();
+        assert_eq!((next.seq, next.timestamp), (after.seq + 1, after.timestamp + 3_000));
         assert_eq!(picture_id(&next), picture_id(&after) + 1);
     }
 
@@ -342,10 +306,6 @@ mod tests {
         slot.restart();
         let c = slot.rewrite(&packet(900, 77)).unwrap();
         assert_eq!(number(&c), number(&b).wrapping_add(1));
-        assert_eq!(
-            c.dependency_descriptor.unwrap()[3],
-            1,
-            "the rest passes as it is"
-        );
+        assert_eq!(c.dependency_descriptor.unwrap()[3], 1, "the rest passes as it is");
     }
 }

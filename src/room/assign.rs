@@ -26,11 +26,7 @@ impl Room {
 
     /// Brings one member's slots up to date.
     pub(super) fn assign(&mut self, participant: ParticipantId, out: &mut Vec<Outgoing>) {
-        if let Some(at) = self
-            .members
-            .iter()
-            .position(|m| m.address.participant == participant)
-        {
+        if let Some(at) = self.members.iter().position(|m| m.address.participant == participant) {
             self.assign_at(at, out);
         }
     }
@@ -66,9 +62,9 @@ impl Room {
             return false;
         }
         match &member.role {
-            Role::Whep { only: Some(name) } => self
-                .member(track.publisher)
-                .is_some_and(|p| p.name == *name),
+            Role::Whep { only: Some(name) } => {
+                self.member(track.publisher).is_some_and(|p| p.name == *name)
+            }
             _ => true,
         }
     }
@@ -79,11 +75,7 @@ impl Room {
             let Some(id) = self.members[at].slots[slot].track else {
                 continue;
             };
-            let track = self
-                .tracks
-                .iter()
-                .find(|t| t.id == id)
-                .expect("a slot's track exists");
+            let track = self.tracks.iter().find(|t| t.id == id).expect("a slot's track exists");
             if !carries(&self.members[at].slots[slot].codecs, track) {
                 self.put(at, slot, None, out);
             }
@@ -111,16 +103,8 @@ impl Room {
         }
         let track = track.map(|id| {
             self.hold(id, address.worker, 1, out);
-            let track = self
-                .tracks
-                .iter()
-                .find(|t| t.id == id)
-                .expect("only tracks of the room");
-            TrackRef {
-                id,
-                kind: track.kind,
-                worker: track.worker,
-            }
+            let track = self.tracks.iter().find(|t| t.id == id).expect("only tracks of the room");
+            TrackRef { id, kind: track.kind, worker: track.worker }
         });
         let letter = ToWorker::Peer(address.participant, PeerLetter::Assign { mid, track });
         out.push(Outgoing::Worker(address.worker, letter));
@@ -130,19 +114,14 @@ impl Room {
     /// publisher's worker's business.
     fn hold(&mut self, track: TrackId, worker: WorkerId, change: isize, out: &mut Vec<Outgoing>) {
         let count = self.holders.entry((track, worker)).or_default();
-        *count = count
-            .checked_add_signed(change)
-            .expect("only what was held is let go");
+        *count = count.checked_add_signed(change).expect("only what was held is let go");
         let edge = matches!((*count, change), (0, -1) | (1, 1));
         if *count == 0 {
             self.holders.remove(&(track, worker));
         }
         let publisher = self.tracks.iter().find(|t| t.id == track).map(|t| t.worker);
         if let Some(publisher) = publisher.filter(|p| edge && *p != worker) {
-            let letter = TrackLetter::Relay {
-                to: worker,
-                wanted: change > 0,
-            };
+            let letter = TrackLetter::Relay { to: worker, wanted: change > 0 };
             out.push(Outgoing::Worker(publisher, ToWorker::Track(track, letter)));
         }
     }
@@ -159,10 +138,7 @@ impl Room {
             code: ErrorCode::CodecUnsupported,
             message: format!("sent as {codec}, which this client did not offer to receive"),
         };
-        out.push(Outgoing::Gate(ToGate::Event {
-            to: vec![member.address.session],
-            message,
-        }));
+        out.push(Outgoing::Gate(ToGate::Event { to: vec![member.address.session], message }));
     }
 
     fn tell_slots(&mut self, at: usize, missing: MissingSlots, out: &mut Vec<Outgoing>) {
@@ -172,30 +148,18 @@ impl Room {
             return;
         }
         member.told = now.clone();
-        let message = ServerMessage::Slots {
-            slots: now.0,
-            missing: now.1,
-        };
-        out.push(Outgoing::Gate(ToGate::Event {
-            to: vec![member.address.session],
-            message,
-        }));
+        let message = ServerMessage::Slots { slots: now.0, missing: now.1 };
+        out.push(Outgoing::Gate(ToGate::Event { to: vec![member.address.session], message }));
     }
 }
 
 fn place(member: &Member, track: &Track) -> Place {
-    let mut of_kind = member
-        .slots
-        .iter()
-        .enumerate()
-        .filter(|(_, s)| s.kind == track.kind)
-        .peekable();
+    let mut of_kind =
+        member.slots.iter().enumerate().filter(|(_, s)| s.kind == track.kind).peekable();
     if of_kind.peek().is_none() {
         return Place::Missing;
     }
-    let mut able = of_kind
-        .filter(|(_, s)| carries(&s.codecs, track))
-        .peekable();
+    let mut able = of_kind.filter(|(_, s)| carries(&s.codecs, track)).peekable();
     if able.peek().is_none() {
         return Place::Unsupported;
     }
@@ -207,9 +171,7 @@ fn place(member: &Member, track: &Track) -> Place {
 
 /// Whether a slot with these codecs can carry the track; one whose codec is not known yet, all can.
 fn carries(codecs: &[crate::wire::codec::Codec], track: &Track) -> bool {
-    track
-        .codec
-        .is_none_or(|sent| codecs.iter().any(|c| c.accepts(sent) > 0))
+    track.codec.is_none_or(|sent| codecs.iter().any(|c| c.accepts(sent) > 0))
 }
 
 #[cfg(test)]

@@ -61,40 +61,21 @@ pub(super) struct Track {
 
 impl Track {
     fn view(&self) -> TrackView {
-        TrackView {
-            id: self.id,
-            kind: self.kind,
-            source: self.source,
-            muted: self.muted,
-        }
+        TrackView { id: self.id, kind: self.kind, source: self.source, muted: self.muted }
     }
 }
 
 impl Room {
     pub(super) fn handle(&mut self, letter: RoomLetter, out: &mut Vec<Outgoing>) {
         match letter {
-            RoomLetter::Join {
-                address,
-                name,
-                role,
-                request,
-            } => {
+            RoomLetter::Join { address, name, role, request } => {
                 self.join(address, name, role, request, out);
             }
-            RoomLetter::Resume {
-                participant,
-                request,
-            } => self.greet(participant, request, true, out),
-            RoomLetter::Leave {
-                participant,
-                reason,
-            } => self.leave(participant, reason, out),
-            RoomLetter::Negotiated {
-                participant,
-                fresh,
-                tracks,
-                slots,
-            } => {
+            RoomLetter::Resume { participant, request } => {
+                self.greet(participant, request, true, out)
+            }
+            RoomLetter::Leave { participant, reason } => self.leave(participant, reason, out),
+            RoomLetter::Negotiated { participant, fresh, tracks, slots } => {
                 self.negotiated(participant, fresh, tracks, slots, out);
             }
             RoomLetter::TrackCodec { track, codec } => {
@@ -103,12 +84,7 @@ impl Room {
                     self.assign_all(out);
                 }
             }
-            RoomLetter::Update {
-                participant,
-                mid,
-                muted,
-                request,
-            } => {
+            RoomLetter::Update { participant, mid, muted, request } => {
                 self.update(participant, &mid, muted, request, out);
             }
         }
@@ -125,11 +101,7 @@ impl Room {
         debug_assert!(self.member(address.participant).is_none());
         let participant = address.participant;
         let listed = !matches!(role, Role::Whep { .. });
-        let view = ParticipantView {
-            id: participant,
-            name: name.clone(),
-            tracks: Vec::new(),
-        };
+        let view = ParticipantView { id: participant, name: name.clone(), tracks: Vec::new() };
         self.members.push(Member {
             address,
             name,
@@ -157,23 +129,14 @@ impl Room {
         out: &mut Vec<Outgoing>,
     ) {
         let others = self.roster(participant);
-        let Some(member) = self
-            .members
-            .iter_mut()
-            .find(|m| m.address.participant == participant)
+        let Some(member) = self.members.iter_mut().find(|m| m.address.participant == participant)
         else {
             return;
         };
         let slots = member.slot_views();
         member.told = (slots.clone(), member.told.1);
         let session = member.address.session;
-        out.push(Outgoing::Gate(ToGate::Joined {
-            session,
-            request,
-            others,
-            slots,
-            resumed,
-        }));
+        out.push(Outgoing::Gate(ToGate::Joined { session, request, others, slots, resumed }));
         if resumed {
             // What is missing is only in `slots` messages: say it again.
             member.told = Default::default();
@@ -182,28 +145,19 @@ impl Room {
     }
 
     fn roster(&self, except: ParticipantId) -> Vec<ParticipantView> {
-        let listed = self
-            .members
-            .iter()
-            .filter(|m| !matches!(m.role, Role::Whep { .. }));
+        let listed = self.members.iter().filter(|m| !matches!(m.role, Role::Whep { .. }));
         listed
             .filter(|m| m.address.participant != except)
             .map(|m| ParticipantView {
                 id: m.address.participant,
                 name: m.name.clone(),
-                tracks: self
-                    .tracks_of(m.address.participant)
-                    .map(Track::view)
-                    .collect(),
+                tracks: self.tracks_of(m.address.participant).map(Track::view).collect(),
             })
             .collect()
     }
 
     fn leave(&mut self, participant: ParticipantId, reason: LeaveReason, out: &mut Vec<Outgoing>) {
-        let Some(at) = self
-            .members
-            .iter()
-            .position(|m| m.address.participant == participant)
+        let Some(at) = self.members.iter().position(|m| m.address.participant == participant)
         else {
             return;
         };
@@ -218,10 +172,7 @@ impl Room {
         if !matches!(member.role, Role::Whep { .. }) {
             self.tell_others(
                 participant,
-                ServerMessage::ParticipantLeft {
-                    participant,
-                    reason,
-                },
+                ServerMessage::ParticipantLeft { participant, reason },
                 out,
             );
         }
@@ -236,28 +187,18 @@ impl Room {
         slots: Vec<SlotOffer>,
         out: &mut Vec<Outgoing>,
     ) {
-        let Some(at) = self
-            .members
-            .iter()
-            .position(|m| m.address.participant == participant)
+        let Some(at) = self.members.iter().position(|m| m.address.participant == participant)
         else {
             return;
         };
         let worker = self.members[at].address.worker;
         self.set_slots(at, fresh, slots, out);
         let kept: BTreeSet<TrackId> = tracks.iter().map(|t| t.id).collect();
-        let gone: Vec<TrackId> = self
-            .tracks_of(participant)
-            .map(|t| t.id)
-            .filter(|id| !kept.contains(id))
-            .collect();
+        let gone: Vec<TrackId> =
+            self.tracks_of(participant).map(|t| t.id).filter(|id| !kept.contains(id)).collect();
         for track in gone {
             self.remove_track(track, out);
-            self.tell_others(
-                participant,
-                ServerMessage::TrackRemoved { participant, track },
-                out,
-            );
+            self.tell_others(participant, ServerMessage::TrackRemoved { participant, track }, out);
         }
         for offer in tracks {
             self.set_track(participant, worker, offer, out);
@@ -274,9 +215,7 @@ impl Room {
         out: &mut Vec<Outgoing>,
     ) {
         for slot in 0..self.members[at].slots.len() {
-            let stays = offers
-                .iter()
-                .any(|o| o.mid == self.members[at].slots[slot].mid);
+            let stays = offers.iter().any(|o| o.mid == self.members[at].slots[slot].mid);
             if fresh || !stays {
                 self.put(at, slot, None, out);
             }
@@ -287,10 +226,7 @@ impl Room {
         member.slots = offers
             .into_iter()
             .map(|offer| Slot {
-                track: old
-                    .iter()
-                    .find(|s| s.mid == offer.mid)
-                    .and_then(|s| s.track),
+                track: old.iter().find(|s| s.mid == offer.mid).and_then(|s| s.track),
                 mid: offer.mid,
                 kind: offer.kind,
                 codecs: offer.codecs,
@@ -311,10 +247,7 @@ impl Room {
                     return;
                 }
                 (track.source, track.muted) = (offer.source, offer.muted);
-                ServerMessage::TrackUpdated {
-                    participant: publisher,
-                    track: track.view(),
-                }
+                ServerMessage::TrackUpdated { participant: publisher, track: track.view() }
             }
             None => {
                 let track = Track {
@@ -329,10 +262,7 @@ impl Room {
                 };
                 let view = track.view();
                 self.tracks.push(track);
-                ServerMessage::TrackAdded {
-                    participant: publisher,
-                    track: view,
-                }
+                ServerMessage::TrackAdded { participant: publisher, track: view }
             }
         };
         self.tell_others(publisher, message, out);
@@ -363,19 +293,11 @@ impl Room {
             return;
         };
         let session = member.address.session;
-        let track = self
-            .tracks
-            .iter_mut()
-            .find(|t| t.publisher == participant && t.mid == mid);
+        let track = self.tracks.iter_mut().find(|t| t.publisher == participant && t.mid == mid);
         let Some(track) = track else {
             let message = format!("nothing is sent on mid {mid:?}");
             let code = ErrorCode::UnknownMid;
-            out.push(Outgoing::Gate(ToGate::Refused {
-                session,
-                request,
-                code,
-                message,
-            }));
+            out.push(Outgoing::Gate(ToGate::Refused { session, request, code, message }));
             return;
         };
         let changed = track.muted != muted;
@@ -383,18 +305,12 @@ impl Room {
         let (id, worker, view) = (track.id, track.worker, track.view());
         if let Some(id) = request {
             let message = ServerMessage::Ok { id };
-            out.push(Outgoing::Gate(ToGate::Event {
-                to: vec![session],
-                message,
-            }));
+            out.push(Outgoing::Gate(ToGate::Event { to: vec![session], message }));
         }
         if changed {
             self.tell_others(
                 participant,
-                ServerMessage::TrackUpdated {
-                    participant,
-                    track: view,
-                },
+                ServerMessage::TrackUpdated { participant, track: view },
                 out,
             );
             if !muted {
@@ -419,15 +335,11 @@ impl Room {
     }
 
     pub(super) fn member(&self, participant: ParticipantId) -> Option<&Member> {
-        self.members
-            .iter()
-            .find(|m| m.address.participant == participant)
+        self.members.iter().find(|m| m.address.participant == participant)
     }
 
     fn tracks_of(&self, participant: ParticipantId) -> impl Iterator<Item = &Track> {
-        self.tracks
-            .iter()
-            .filter(move |t| t.publisher == participant)
+        self.tracks.iter().filter(move |t| t.publisher == participant)
     }
 
     pub(super) fn members(&self) -> usize {
@@ -439,11 +351,7 @@ impl Room {
     }
 
     pub(super) fn report(&self, name: &str) -> RoomReport {
-        let viewers = self
-            .members
-            .iter()
-            .filter(|m| matches!(m.role, Role::Whep { .. }))
-            .count();
+        let viewers = self.members.iter().filter(|m| matches!(m.role, Role::Whep { .. })).count();
         RoomReport {
             room: name.to_string(),
             participants: self.members.len() - viewers,
@@ -458,38 +366,22 @@ impl Room {
             let mut seen = BTreeSet::new();
             for slot in &member.slots {
                 let Some(id) = slot.track else { continue };
-                let track = self
-                    .tracks
-                    .iter()
-                    .find(|t| t.id == id)
-                    .expect("a slot's track exists");
+                let track = self.tracks.iter().find(|t| t.id == id).expect("a slot's track exists");
                 assert_eq!(track.kind, slot.kind);
-                assert_ne!(
-                    track.publisher, member.address.participant,
-                    "nobody sees themselves"
-                );
+                assert_ne!(track.publisher, member.address.participant, "nobody sees themselves");
                 assert!(seen.insert(id), "one slot a track and member");
                 *holders.entry((id, member.address.worker)).or_default() += 1;
             }
         }
         assert_eq!(holders, self.holders);
         for track in &self.tracks {
-            assert!(
-                self.member(track.publisher).is_some(),
-                "a track's publisher is here"
-            );
+            assert!(self.member(track.publisher).is_some(), "a track's publisher is here");
         }
     }
 }
 
 impl Member {
     pub(super) fn slot_views(&self) -> Vec<SlotView> {
-        self.slots
-            .iter()
-            .map(|s| SlotView {
-                mid: s.mid.clone(),
-                track: s.track,
-            })
-            .collect()
+        self.slots.iter().map(|s| SlotView { mid: s.mid.clone(), track: s.track }).collect()
     }
 }

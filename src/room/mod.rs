@@ -46,21 +46,12 @@ impl Rooms {
         join: RoomLetter,
         out: &mut Vec<Outgoing>,
     ) -> Option<RoomLetter> {
-        let RoomLetter::Join {
-            address, request, ..
-        } = &join
-        else {
+        let RoomLetter::Join { address, request, .. } = &join else {
             return Some(join);
         };
-        let full = self
-            .rooms
-            .get(name)
-            .is_some_and(|r| r.members() >= ROOM_MEMBERS_MAX);
+        let full = self.rooms.get(name).is_some_and(|r| r.members() >= ROOM_MEMBERS_MAX);
         let (code, message) = if full {
-            (
-                ErrorCode::RoomFull,
-                format!("at most {ROOM_MEMBERS_MAX} in a room"),
-            )
+            (ErrorCode::RoomFull, format!("at most {ROOM_MEMBERS_MAX} in a room"))
         } else if !self.rooms.contains_key(name) && self.rooms.len() >= ROOMS_MAX {
             (ErrorCode::ServerBusy, format!("at most {ROOMS_MAX} rooms"))
         } else {
@@ -68,21 +59,13 @@ impl Rooms {
             return Some(join);
         };
         let (session, request) = (address.session, *request);
-        out.push(Outgoing::Gate(ToGate::Refused {
-            session,
-            request,
-            code,
-            message,
-        }));
+        out.push(Outgoing::Gate(ToGate::Refused { session, request, code, message }));
         None
     }
 
     /// Each room in numbers, in the order of their names.
     pub fn report(&self) -> Vec<RoomReport> {
-        self.rooms
-            .iter()
-            .map(|(name, room)| room.report(name))
-            .collect()
+        self.rooms.iter().map(|(name, room)| room.report(name)).collect()
     }
 
     /// How many rooms there are.

@@ -76,12 +76,7 @@ mod tests {
     #[test]
     fn finds_the_ufrag_behind_other_attributes() {
         let datagram = request("abcd:efgh");
-        assert_eq!(
-            classify(&datagram),
-            Protocol::StunRequest {
-                local_ufrag: "abcd"
-            }
-        );
+        assert_eq!(classify(&datagram), Protocol::StunRequest { local_ufrag: "abcd" });
     }
 
     #[test]

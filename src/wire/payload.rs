@@ -28,11 +28,7 @@ pub struct Vp8Counters {
 
 /// Reads a VP8 payload descriptor (RFC 7741 §4.2); `None` if it is cut short.
 pub fn vp8_counters(payload: &[u8]) -> Option<Vp8Counters> {
-    let mut counters = Vp8Counters {
-        picture_id: None,
-        tl0_pic_idx: None,
-        length: 1,
-    };
+    let mut counters = Vp8Counters { picture_id: None, tl0_pic_idx: None, length: 1 };
     if payload.first()? & 0x80 == 0 {
         return Some(counters);
     }
@@ -96,12 +92,8 @@ fn vp8_starts_keyframe(payload: &[u8]) -> Option<bool> {
 /// RFC 9628 §4.2: not inter-picture predicted, beginning of a frame, lowest spatial layer.
 fn vp9_starts_keyframe(payload: &[u8]) -> Option<bool> {
     let first = *payload.first()?;
-    let (has_id, predicted, has_layers, begins) = (
-        first & 0x80 != 0,
-        first & 0x40 != 0,
-        first & 0x20 != 0,
-        first & 0x08 != 0,
-    );
+    let (has_id, predicted, has_layers, begins) =
+        (first & 0x80 != 0, first & 0x40 != 0, first & 0x20 != 0, first & 0x08 != 0);
     if predicted || !begins {
         return Some(false);
     }
@@ -186,10 +178,7 @@ mod tests {
 
     #[test]
     fn h264_alone_aggregated_and_fragmented() {
-        let h264 = Codec::H264 {
-            profile: 0x42e0,
-            mode: 1,
-        };
+        let h264 = Codec::H264 { profile: 0x42e0, mode: 1 };
         assert!(starts_keyframe(h264, &[0x67]));
         assert!(starts_keyframe(h264, &[0x65]));
         assert!(!starts_keyframe(h264, &[0x61]));

@@ -12,11 +12,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
-        Scene {
-            rooms: Rooms::default(),
-            name: "room".into(),
-            out: Vec::new(),
-        }
+        Scene { rooms: Rooms::default(), name: "room".into(), out: Vec::new() }
     }
 
     fn handle(&mut self, letter: RoomLetter) {
@@ -31,12 +27,7 @@ impl Scene {
             worker: WorkerId(worker),
             home: WorkerId(0),
         };
-        self.handle(RoomLetter::Join {
-            address,
-            name: format!("n{id}"),
-            role,
-            request: None,
-        });
+        self.handle(RoomLetter::Join { address, name: format!("n{id}"), role, request: None });
     }
 
     fn negotiate(&mut self, id: u64, tracks: &[u64], slots: &[(&str, &[Codec])]) {
@@ -118,16 +109,10 @@ fn everybody_gets_everybodys_tracks() {
     assert_eq!(got, [(1, "a".into(), Some(22)), (2, "a".into(), Some(11))]);
     s.negotiate(3, &[], &[("a", VP8)]);
     assert_eq!(s.assignments(), [(3, "a".into(), Some(11))]);
-    s.handle(RoomLetter::Leave {
-        participant: ParticipantId(1),
-        reason: LeaveReason::Left,
-    });
+    s.handle(RoomLetter::Leave { participant: ParticipantId(1), reason: LeaveReason::Left });
     let got = s.assignments();
     assert!(got.contains(&(3, "a".into(), None)));
-    assert!(
-        got.contains(&(3, "a".into(), Some(22))),
-        "the slot goes to whoever waited: {got:?}"
-    );
+    assert!(got.contains(&(3, "a".into(), Some(22))), "the slot goes to whoever waited: {got:?}");
 }
 
 #[test]
@@ -159,10 +144,7 @@ fn a_codec_that_no_slot_takes_is_an_error_said_once() {
         [(1, "a".into(), Some(21))],
         "any slot, while the codec is unknown"
     );
-    let codec = RoomLetter::TrackCodec {
-        track: TrackId(21),
-        codec: Codec::Av1 { profile: 0 },
-    };
+    let codec = RoomLetter::TrackCodec { track: TrackId(21), codec: Codec::Av1 { profile: 0 } };
     s.handle(codec);
     let events = s.events(1);
     let errors = events.iter().filter(|e| {
@@ -173,11 +155,7 @@ fn a_codec_that_no_slot_takes_is_an_error_said_once() {
         matches!(events.last(), Some(ServerMessage::Slots { missing, .. }) if missing.video == 0)
     );
     s.negotiate(2, &[21, 22], &[]);
-    assert_eq!(
-        s.assignments(),
-        [(1, "a".into(), Some(22))],
-        "the slot is free for others"
-    );
+    assert_eq!(s.assignments(), [(1, "a".into(), Some(22))], "the slot is free for others");
 }
 
 #[test]
@@ -190,28 +168,16 @@ fn a_track_is_relayed_once_to_each_worker_that_needs_it() {
         s.negotiate(id, &[], &[("a", VP8)]);
     }
     assert_eq!(s.relays(), [(11, 1, true)]);
-    s.handle(RoomLetter::Leave {
-        participant: ParticipantId(3),
-        reason: LeaveReason::Left,
-    });
+    s.handle(RoomLetter::Leave { participant: ParticipantId(3), reason: LeaveReason::Left });
     assert_eq!(s.relays(), []);
-    s.handle(RoomLetter::Leave {
-        participant: ParticipantId(4),
-        reason: LeaveReason::Left,
-    });
+    s.handle(RoomLetter::Leave { participant: ParticipantId(4), reason: LeaveReason::Left });
     assert_eq!(s.relays(), [(11, 1, false)]);
 }
 
 #[test]
 fn a_named_viewer_sees_that_participant_alone() {
     let mut s = Scene::new();
-    s.join(
-        9,
-        0,
-        Role::Whep {
-            only: Some("n2".into()),
-        },
-    );
+    s.join(9, 0, Role::Whep { only: Some("n2".into()) });
     s.negotiate(9, &[], &[("a", VP8), ("b", VP8)]);
     for id in 1..=2 {
         s.join(id, 0, Role::Whip);
@@ -228,11 +194,7 @@ fn a_new_peer_gets_its_slots_filled_again() {
     s.negotiate(2, &[20], &[]);
     s.negotiate(1, &[], &[("a", VP8)]);
     s.assignments();
-    let slots = vec![SlotOffer {
-        mid: "a".into(),
-        kind: Kind::Video,
-        codecs: VP8.to_vec(),
-    }];
+    let slots = vec![SlotOffer { mid: "a".into(), kind: Kind::Video, codecs: VP8.to_vec() }];
     s.handle(RoomLetter::Negotiated {
         participant: ParticipantId(1),
         fresh: true,
@@ -248,9 +210,6 @@ fn rooms_end_when_empty() {
     let mut s = Scene::new();
     s.join(1, 0, Role::Participant);
     assert_eq!(s.rooms.len(), 1);
-    s.handle(RoomLetter::Leave {
-        participant: ParticipantId(1),
-        reason: LeaveReason::Left,
-    });
+    s.handle(RoomLetter::Leave { participant: ParticipantId(1), reason: LeaveReason::Left });
     assert!(s.rooms.is_empty());
 }

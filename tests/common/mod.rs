@@ -1,0 +1,5 @@
+//! What the tests share: synthetic clients on `str0m`, and VP8 that is easy to judge.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+pub mod client;
+pub mod vp8;
