@@ -111,6 +111,8 @@ pub enum RoomLetter {
         tracks: Vec<TrackOffer>,
         slots: Vec<SlotOffer>,
     },
+    /// Something broke while this room was worked on: it ends, and everybody is told.
+    Collapse,
     /// A track's packets come in this codec.
     TrackCodec { track: TrackId, codec: Codec },
     /// The participant muted or unmuted what it sends on `mid`; answered by `ok` or an error.
@@ -198,6 +200,8 @@ pub enum ToGate {
     Connected { session: SessionId },
     /// The peer ended by itself (closed by the other side, ICE lost, or broken).
     PeerGone { session: SessionId, reason: LeaveReason, why: &'static str },
+    /// A room broke: its sessions end with [`ErrorCode::Internal`], and may join again.
+    RoomEnded { sessions: Vec<SessionId> },
     /// Once a second.
     Report { worker: WorkerId, counters: Box<Counters>, rooms: Vec<RoomReport> },
     /// After [`ToWorker::Drain`]: everything was said.

@@ -78,6 +78,7 @@ impl Room {
             RoomLetter::Negotiated { participant, fresh, tracks, slots } => {
                 self.negotiated(participant, fresh, tracks, slots, out);
             }
+            RoomLetter::Collapse => debug_assert!(false, "a room cannot end itself"),
             RoomLetter::TrackCodec { track, codec } => {
                 if let Some(track) = self.tracks.iter_mut().find(|t| t.id == track) {
                     track.codec = Some(codec);
@@ -340,6 +341,10 @@ impl Room {
 
     fn tracks_of(&self, participant: ParticipantId) -> impl Iterator<Item = &Track> {
         self.tracks.iter().filter(move |t| t.publisher == participant)
+    }
+
+    pub(super) fn addresses(&self) -> impl Iterator<Item = Address> {
+        self.members.iter().map(|m| m.address)
     }
 
     pub(super) fn members(&self) -> usize {

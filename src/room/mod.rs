@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::base::limits::{ROOM_MEMBERS_MAX, ROOMS_MAX};
 use crate::wire::signal::ErrorCode;
-use mail::{Outgoing, RoomLetter, RoomName, RoomReport, ToGate};
+use mail::{Outgoing, PeerLetter, RoomLetter, RoomName, RoomReport, ToGate, ToWorker};
 use members::Room;
 
 /// The rooms whose home is one worker. Created on first join, removed when empty.
@@ -21,22 +21,31 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// Takes one letter; what follows from it is appended to `out`.
+    /// Takes one letter; what follows from it is appended to `out`. A letter for a room that has
+    /// ended meanwhile needs no answer: whoever wrote it is gone too.
     pub fn handle(&mut self, name: &RoomName, letter: RoomLetter, out: &mut Vec<Outgoing>) {
         let letter = match letter {
-            RoomLetter::Join { .. } => match self.admit(name, letter, out) {
-                Some(letter) => letter,
-                None => return,
-            },
-            letter => letter,
+            RoomLetter::Join { .. } => self.admit(name, letter, out),
+            RoomLetter::Collapse => return self.collapse(name, out),
+            letter => Some(letter),
         };
-        let Some(room) = self.rooms.get_mut(name) else {
-            return answer_for_a_lost_room(letter, out);
-        };
+        let (Some(letter), Some(room)) = (letter, self.rooms.get_mut(name)) else { return };
         room.handle(letter, out);
         if room.is_empty() {
             self.rooms.remove(name);
         }
+    }
+
+    /// Ends a room without trusting its tables.
+    fn collapse(&mut self, name: &RoomName, out: &mut Vec<Outgoing>) {
+        let Some(room) = self.rooms.remove(name) else { return };
+        let mut sessions = Vec::new();
+        for address in room.addresses() {
+            sessions.push(address.session);
+            let close = ToWorker::Peer(address.participant, PeerLetter::Close);
+            out.push(Outgoing::Worker(address.worker, close));
+        }
+        out.push(Outgoing::Gate(ToGate::RoomEnded { sessions }));
     }
 
     /// Lets a join pass while there is room for it.
@@ -85,9 +94,4 @@ impl Rooms {
             room.check_invariants();
         }
     }
-}
-
-/// A letter that crossed its room's end on the way needs no answer: whoever asked is gone too.
-fn answer_for_a_lost_room(letter: RoomLetter, _out: &mut Vec<Outgoing>) {
-    log::debug!("a letter for a room that is gone: {letter:?}");
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use str0m::media::Mid;
 
+use super::guard::AtWork;
 use super::mux::PeerKey;
 use super::tracks::Origin;
 use super::{Timer, Worker};
@@ -43,7 +44,7 @@ impl Worker {
 
     /// End of the turn: each subscriber is visited once with all packets that came for it.
     pub fn flush(&mut self, now: Instant) {
-        self.settle(now);
+        self.guard(now, |worker| worker.settle(now));
         let mut visits: BTreeMap<PeerKey, Vec<(Mid, usize)>> = BTreeMap::new();
         let mut batches: Vec<(TrackId, Vec<Packet>)> = Vec::new();
         for id in self.tracks.take_dirty() {
@@ -64,10 +65,10 @@ impl Worker {
             batches.push((id, packets));
         }
         for (key, slots) in visits {
-            self.serve(key, &slots, &batches, now);
+            self.guard(now, |worker| worker.serve(key, &slots, &batches, now));
         }
         self.give_back(batches);
-        self.settle(now);
+        self.guard(now, |worker| worker.settle(now));
         self.post();
     }
 
@@ -78,6 +79,11 @@ impl Worker {
         batches: &[(TrackId, Vec<Packet>)],
         now: Instant,
     ) {
+        self.at_work = AtWork::Peer(key);
+        if !self.peers.contains(key.0) {
+            // Its room ended in this very turn.
+            return;
+        }
         let mut wants = Vec::new();
         let mut written = 0;
         for (mid, batch) in slots {

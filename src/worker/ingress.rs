@@ -6,6 +6,7 @@ use std::time::Instant;
 use str0m::net::{DatagramRecv, Protocol as Transport, Receive};
 use str0m::{Event, IceConnectionState, Input, Output};
 
+use super::guard::AtWork;
 use super::mux::{FourTuple, Owner, PeerKey};
 use super::peer::Path;
 use super::{Timer, Transmit, Worker};
@@ -28,7 +29,10 @@ impl Worker {
     ) {
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += bytes.len() as u64;
-        self.take_datagram(now, FourTuple { remote, local }, self.config.id, bytes);
+        let via = self.config.id;
+        self.guard(now, |worker| {
+            worker.take_datagram(now, FourTuple { remote, local }, via, bytes)
+        });
     }
 
     /// A datagram, whichever worker received it.
@@ -165,6 +169,7 @@ impl Worker {
     }
 
     fn receive(&mut self, now: Instant, key: PeerKey, tuple: FourTuple, bytes: &[u8]) {
+        self.at_work = AtWork::Peer(key);
         let Some(receive) = self.parse(tuple, bytes) else {
             self.counters.drop(DropReason::Refused, 1);
             return;
@@ -194,6 +199,7 @@ impl Worker {
 
     /// Takes all output of a peer's `Rtc`: transmits, packets, events, and its next deadline.
     pub(super) fn drain(&mut self, key: PeerKey, now: Instant) {
+        self.at_work = AtWork::Peer(key);
         loop {
             let Some(peer) = self.peers.get_mut(key.0) else {
                 return;

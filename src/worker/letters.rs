@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::guard::AtWork;
 use super::mux::{FourTuple, Owner, PeerKey};
 use super::{Timer, Worker};
 use crate::base::counters::DropReason;
@@ -14,8 +15,10 @@ use crate::wire::signal::LeaveReason;
 impl Worker {
     /// One letter from another thread.
     pub fn handle_letter(&mut self, now: Instant, letter: ToWorker) {
-        self.open(now, letter);
-        self.settle(now);
+        self.guard(now, |worker| {
+            worker.open(now, letter);
+            worker.settle(now);
+        });
     }
 
     /// Opens letters to this worker itself, and lets what was asked of peers leave, until
@@ -43,7 +46,10 @@ impl Worker {
 
     fn open(&mut self, now: Instant, letter: ToWorker) {
         match letter {
-            ToWorker::Room(name, letter) => self.rooms.handle(&name, letter, &mut self.letters),
+            ToWorker::Room(name, letter) => {
+                self.at_work = AtWork::Room(name.clone());
+                self.rooms.handle(&name, letter, &mut self.letters);
+            }
             ToWorker::Peer(participant, letter) => self.open_for_peer(participant, letter, now),
             ToWorker::Track(id, TrackLetter::RequestKeyframe) => self.want_own_keyframe(id, now),
             ToWorker::Track(id, TrackLetter::Relay { to, wanted }) => {
@@ -105,6 +111,7 @@ impl Worker {
             }
             PeerLetter::Close => {
                 if let Some(key) = self.by_participant.get(&participant) {
+                    self.at_work = AtWork::Peer(*key);
                     self.close(*key, now);
                 }
             }
@@ -112,6 +119,7 @@ impl Worker {
     }
 
     fn assign(&mut self, key: PeerKey, mid: &str, track: Option<TrackRef>, now: Instant) {
+        self.at_work = AtWork::Peer(key);
         let peer = &mut self.peers[key.0];
         let connected = peer.connected;
         let Some(slot) = peer.slots.iter_mut().find(|s| s.name == mid) else {
@@ -169,7 +177,7 @@ impl Worker {
     }
 
     /// Takes a peer out of every table.
-    fn forget(&mut self, key: PeerKey) {
+    pub(super) fn forget(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.try_remove(key.0) else {
             return;
         };

@@ -7,6 +7,7 @@
 
 mod convert;
 mod forward;
+mod guard;
 mod ingress;
 mod letters;
 mod mux;
@@ -31,6 +32,7 @@ use crate::room::mail::{HandedDatagram, ToGate, ToWorker};
 pub use crate::room::mail::Outgoing;
 pub use peer::Certificate;
 
+use guard::AtWork;
 use mux::{Mux, PeerKey};
 use peer::Peer;
 use tracks::Tracks;
@@ -91,6 +93,8 @@ pub struct Worker {
     outbox: Vec<Outgoing>,
     /// Peers that were asked for something which leaves when they are drained.
     asking: Vec<PeerKey>,
+    /// What is being worked on, so that a panic is felt by that alone.
+    at_work: AtWork,
     /// Per worker: datagrams and packets that leave at the end of the turn.
     handed: Vec<Vec<HandedDatagram>>,
     relayed: Vec<Vec<(TrackId, Vec<Packet>)>>,
@@ -120,11 +124,16 @@ impl Worker {
             to_self: Vec::new(),
             outbox: Vec::new(),
             asking: Vec::new(),
+            at_work: AtWork::Nothing,
         }
     }
 
     /// All that is due by `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.guard(now, |worker| worker.due(now));
+    }
+
+    fn due(&mut self, now: Instant) {
         while let Some(timer) = self.deadlines.pop_due(now) {
             match timer {
                 Timer::Peer(key) => self.tick(key, now),

@@ -7,6 +7,7 @@ use str0m::change::SdpOffer;
 use str0m::media::Mid;
 use str0m::{Candidate, IceCreds};
 
+use super::guard::AtWork;
 use super::mux::PeerKey;
 use super::peer::{Peer, PeerTrack, Slot};
 use super::{Timer, Worker, convert};
@@ -35,6 +36,7 @@ impl Worker {
     pub(super) fn offer(&mut self, letter: OfferLetter, now: Instant) {
         let (session, request) = (letter.address.session, letter.request);
         let participant = letter.address.participant;
+        self.at_work = AtWork::Room(letter.room.clone());
         let reply = match self.negotiate(letter, now) {
             Ok(answer) => ToGate::Answered { session, request, answer },
             Err(message) => {
@@ -62,6 +64,7 @@ impl Worker {
             }
         };
         let fresh = stays.is_none();
+        self.at_work = AtWork::Peer(key);
         let answer = match self.peers[key.0].rtc.sdp_api().accept_offer(parsed) {
             Ok(answer) => answer.to_sdp_string(),
             Err(error) => {
