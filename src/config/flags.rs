@@ -1,0 +1,112 @@
+//! The command line, as text: what each flag takes is decided in [`super`], the same way for all
+//! three places.
+
+use clap::Parser;
+
+/// Every key of [`super::Config`], by its name in the file.
+pub const KEYS: [&str; 11] = [
+    "listen",
+    "announce",
+    "workers",
+    "cert",
+    "key",
+    "certs_dir",
+    "ice_server",
+    "resume_grace",
+    "drain",
+    "log",
+    "qr",
+];
+
+/// Trackyard: a WebRTC media server (SFU).
+///
+/// Serves its web page, HTTPS and WebSocket on one TCP port and all media on the UDP port of the
+/// same number. Rooms are made by entering them. WHIP and WHEP clients use /whip/ROOM/NAME and
+/// /whep/ROOM.
+#[derive(Debug, Default, Parser)]
+#[command(name = "trackyard", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Flags {
+    /// TOML file with any of the keys below, dashes written as underscores; a flag wins over the
+    /// environment, the environment over the file [env: TRACKYARD_CONFIG] [default: none]
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<String>,
+    /// Address and port for TCP (page, signalling) and UDP (media); [::]:8443 takes IPv6 and
+    /// IPv4, port 0 picks a free one [env: TRACKYARD_LISTEN] [default: 0.0.0.0:8443]
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<String>,
+    /// Address at which clients reach this machine; repeat it for several, separate them by
+    /// commas in the environment [env: TRACKYARD_ANNOUNCE] [default: found on the machine]
+    #[arg(long, value_name = "IP")]
+    announce: Vec<String>,
+    /// Worker threads, 1 to 64 [env: TRACKYARD_WORKERS] [default: one per core]
+    #[arg(long, value_name = "N")]
+    workers: Option<String>,
+    /// Certificate chain as PEM, together with --key [env: TRACKYARD_CERT] [default: a
+    /// self-signed one, made and renewed]
+    #[arg(long, value_name = "PATH")]
+    cert: Option<String>,
+    /// Private key of --cert as PEM [env: TRACKYARD_KEY]
+    #[arg(long, value_name = "PATH")]
+    key: Option<String>,
+    /// Where the self-signed certificate is kept [env: TRACKYARD_CERTS_DIR] [default: certs]
+    #[arg(long, value_name = "PATH")]
+    certs_dir: Option<String>,
+    /// STUN server for clients (stun:HOST:PORT); repeatable, comma-separated in the environment;
+    /// a TURN server needs a username and stands in the file [env: TRACKYARD_ICE_SERVER]
+    /// [default: none]
+    #[arg(long, value_name = "URL")]
+    ice_server: Vec<String>,
+    /// How long a session waits for its client to come back, 0 to 300s (6, 6s or 500ms)
+    /// [env: TRACKYARD_RESUME_GRACE] [default: 6s]
+    #[arg(long, value_name = "TIME")]
+    resume_grace: Option<String>,
+    /// How long the server takes at most to end once told to (SIGTERM, Ctrl-C), 0 to 300s
+    /// [env: TRACKYARD_DRAIN] [default: 5s]
+    #[arg(long, value_name = "TIME")]
+    drain: Option<String>,
+    /// What to log: error, warn, info, debug or trace [env: TRACKYARD_LOG] [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+    /// Print the QR code of the page's address even when the output is no terminal
+    /// [env: TRACKYARD_QR] [default: false]
+    #[arg(long)]
+    qr: bool,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  trackyard                                         try it on a LAN
+  trackyard --announce 203.0.113.7                  behind a 1:1 NAT or in a container
+  trackyard --listen [::]:443 --cert fullchain.pem --key privkey.pem
+
+In the file:
+  listen = \"0.0.0.0:8443\"
+  announce = [\"203.0.113.7\"]
+  resume_grace = \"6s\"
+  ice_server = [
+    \"stun:stun.example.org:3478\",
+    { urls = [\"turn:turn.example.org\"], username = \"u\", credential = \"c\" },
+  ]
+
+Paths are relative to where the program is started. Open one port in the firewall: TCP and UDP.";
+
+impl Flags {
+    /// The values of `key` on the command line, in order.
+    pub fn of(&self, key: &str) -> Vec<String> {
+        let one = |value: &Option<String>| value.iter().cloned().collect();
+        match key {
+            "listen" => one(&self.listen),
+            "announce" => self.announce.clone(),
+            "workers" => one(&self.workers),
+            "cert" => one(&self.cert),
+            "key" => one(&self.key),
+            "certs_dir" => one(&self.certs_dir),
+            "ice_server" => self.ice_server.clone(),
+            "resume_grace" => one(&self.resume_grace),
+            "drain" => one(&self.drain),
+            "log" => one(&self.log),
+            "qr" => one(&self.qr.then(|| "true".to_owned())),
+            _ => unreachable!("every key of KEYS has its flag: {key}"),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The page and the SDK, as they are in the binary.
+
+use crate::wire::http::{Head, Response};
+
+/// The page loads nothing from elsewhere and may be framed by nobody.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self'; \
+    img-src 'self' data: blob:; media-src 'self' blob: mediastream:; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'none'";
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+macro_rules! asset {
+    ($name:literal, $media_type:expr) => {
+        ($name, $media_type, include_bytes!(concat!("../web/", $name)))
+    };
+}
+
+/// Name, media type, bytes.
+const FILES: [(&str, &str, &[u8]); 6] = [
+    asset!("index.html", HTML),
+    asset!("style.css", CSS),
+    asset!("app.js", JAVASCRIPT),
+    asset!("trackyard.js", JAVASCRIPT),
+    asset!("trackyard.d.ts", TEXT),
+    asset!("icon.svg", "image/svg+xml"),
+];
+
+/// The files with their entity tags, which are hashes of their content.
+#[derive(Debug)]
+pub(super) struct Assets {
+    etags: Vec<String>,
+}
+
+impl Assets {
+    pub fn new() -> Assets {
+        let etag = |(_, _, bytes): &(_, _, &[u8])| format!("\"{:016x}\"", super::fnv1a(bytes));
+        Assets { etags: FILES.iter().map(etag).collect() }
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        FILES.iter().any(|(n, _, _)| *n == name)
+    }
+
+    /// The file, or 304 when the client has it already.
+    ///
+    /// `no-cache` lets browsers keep it but ask each time, so a new binary is a new page at once.
+    pub fn serve(&self, name: &str, head: &Head) -> Response {
+        let index = FILES.iter().position(|(n, _, _)| *n == name);
+        let index = index.expect("only names that `has` knows are served");
+        let (_, media_type, bytes) = FILES[index];
+        let etag = &self.etags[index];
+        let known = head.header("if-none-match").unwrap_or_default();
+        let is_known = |tag: &str| {
+            let tag = tag.trim();
+            tag == "*" || tag.trim_start_matches("W/") == etag
+        };
+        let response = match known.split(',').any(is_known) {
+            true => Response::empty(304),
+            false => Response {
+                body: bytes.into(),
+                ..Response::empty(200).with("Content-Type", media_type)
+            },
+        };
+        response
+            .with("ETag", etag.clone())
+            .with("Cache-Control", "no-cache")
+            .with("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+            .with("X-Content-Type-Options", "nosniff")
+            .with("Referrer-Policy", "no-referrer")
+            .with("Permissions-Policy", "camera=(self), microphone=(self), display-capture=(self)")
+    }
+}
