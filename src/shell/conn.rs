@@ -107,10 +107,7 @@ impl Conn {
             transport: Transport::new(stream),
             inbox: Vec::new(),
             out: OutBytes::default(),
-            phase: Phase::Head {
-                scanned: 0,
-                fresh: false,
-            },
+            phase: Phase::Head { scanned: 0, fresh: false },
             deadline: now + CONN_HEAD_TIMEOUT,
             told: false,
             last: false,
@@ -229,21 +226,14 @@ impl Conn {
 
     /// The gate's answer to the request.
     pub fn respond(&mut self, now: Instant, response: &Response, inputs: &mut Vec<GateInput>) {
-        let Phase::Asked {
-            without_body,
-            keep_alive,
-        } = self.phase
-        else {
+        let Phase::Asked { without_body, keep_alive } = self.phase else {
             log::error!("a response to a request that nobody made");
             return;
         };
         let keep_alive = keep_alive && !self.last;
         response.write(self.out.end(), without_body, keep_alive);
         if keep_alive {
-            self.phase = Phase::Head {
-                scanned: 0,
-                fresh: true,
-            };
+            self.phase = Phase::Head { scanned: 0, fresh: true };
             self.deadline = now + CONN_IDLE_TIMEOUT;
         } else {
             self.end(now, inputs, None, CloseReason::Done);
@@ -385,9 +375,7 @@ impl Conn {
         match head {
             Ok(head) if self.transport.is_plain() => {
                 let response = to_https(&head).ok_or(CloseReason::NotTls)?;
-                inputs.push(GateInput::Rejected {
-                    status: response.status,
-                });
+                inputs.push(GateInput::Rejected { status: response.status });
                 response.write(self.out.end(), head.method == "HEAD", false);
                 self.end(now, inputs, None, CloseReason::NotTls);
             }
@@ -416,20 +404,14 @@ impl Conn {
                 }
             }
             BodyFraming::Chunked => {
-                self.phase = Phase::ChunkedBody {
-                    head,
-                    chunked: Chunked::default(),
-                };
+                self.phase = Phase::ChunkedBody { head, chunked: Chunked::default() };
             }
         }
     }
 
     /// Hands a whole request to the gate.
     fn ask(&mut self, body: Vec<u8>, inputs: &mut Vec<GateInput>) {
-        let asked = Phase::Asked {
-            without_body: false,
-            keep_alive: false,
-        };
+        let asked = Phase::Asked { without_body: false, keep_alive: false };
         let head = match std::mem::replace(&mut self.phase, asked) {
             Phase::Body { head, .. } | Phase::ChunkedBody { head, .. } => head,
             other => {
@@ -437,22 +419,15 @@ impl Conn {
                 return;
             }
         };
-        self.phase = Phase::Asked {
-            without_body: head.method == "HEAD",
-            keep_alive: head.keep_alive,
-        };
-        inputs.push(GateInput::Request {
-            conn: self.id,
-            request: Request { head, body },
-        });
+        self.phase =
+            Phase::Asked { without_body: head.method == "HEAD", keep_alive: head.keep_alive };
+        inputs.push(GateInput::Request { conn: self.id, request: Request { head, body } });
     }
 
     /// Answers a request that cannot be read; what follows it cannot be either.
     fn reject(&mut self, now: Instant, error: HttpError, inputs: &mut Vec<GateInput>) {
         log::debug!("refused a request with {}: {}", error.status, error.detail);
-        inputs.push(GateInput::Rejected {
-            status: error.status,
-        });
+        inputs.push(GateInput::Rejected { status: error.status });
         Response::from(error).write(self.out.end(), false, false);
         self.end(now, inputs, None, CloseReason::BadRequest);
     }
@@ -510,11 +485,7 @@ impl Conn {
     fn tell(&mut self, inputs: &mut Vec<GateInput>, code: Option<u16>, why: CloseReason) {
         if !std::mem::replace(&mut self.told, true) {
             log::debug!("connection {} ends: {}", self.id.0, why.label());
-            inputs.push(GateInput::Closed {
-                conn: self.id,
-                code,
-                why,
-            });
+            inputs.push(GateInput::Closed { conn: self.id, code, why });
         }
     }
 }

@@ -156,21 +156,12 @@ impl GateLoop {
         if !self.again.is_empty() || self.accepting == Accepting::Ready {
             return Some(Duration::ZERO);
         }
-        let mut wakes = [
-            self.gate.poll_timeout(),
-            self.deadlines.next(),
-            self.ending,
-            None,
-            None,
-        ];
+        let mut wakes = [self.gate.poll_timeout(), self.deadlines.next(), self.ending, None, None];
         if let Accepting::Paused(until) = self.accepting {
             wakes[3] = Some(until);
         }
         // All of them, not only the first that waits.
-        let waiting = self
-            .workers
-            .iter_mut()
-            .filter_map(|w| w.retry().then_some(()));
+        let waiting = self.workers.iter_mut().filter_map(|w| w.retry().then_some(()));
         if waiting.count() > 0 {
             wakes[4] = Some(now + RETRY);
         }
@@ -353,11 +344,7 @@ impl GateLoop {
                 }
                 id
             }
-            GateOutput::Close {
-                conn: id,
-                code,
-                reason,
-            } => {
+            GateOutput::Close { conn: id, code, reason } => {
                 if let Some(conn) = self.conn(id) {
                     conn.close(now, code, reason, &mut inputs);
                 }

@@ -45,11 +45,7 @@ impl Framing {
             .max_write_buffer_size(CONN_OUT_BYTES_MAX)
             .max_message_size(Some(WS_MESSAGE_BYTES_BEFORE_JOIN))
             .max_frame_size(Some(WS_MESSAGE_BYTES_BEFORE_JOIN));
-        Framing(WebSocket::from_raw_socket(
-            Pipe::default(),
-            Role::Server,
-            Some(config),
-        ))
+        Framing(WebSocket::from_raw_socket(Pipe::default(), Role::Server, Some(config)))
     }
 
     /// Messages may be as long as they get.
@@ -104,10 +100,7 @@ impl Framing {
 
     /// Says goodbye.
     pub fn close(&mut self, code: u16, reason: &'static str) {
-        let frame = CloseFrame {
-            code: code.into(),
-            reason: reason.into(),
-        };
+        let frame = CloseFrame { code: code.into(), reason: reason.into() };
         // Fails only when the other side's goodbye was answered already.
         let _ = self.0.close(Some(frame));
     }
@@ -224,9 +217,6 @@ mod tests {
         assert_eq!(output(&mut f), [0x88, 2, 0x03, 0xea]);
         let mut f = Framing::for_newcomer();
         f.close(1000, "");
-        assert_eq!(
-            hear(&mut f, frame(8, &1000u16.to_be_bytes())),
-            Some(Heard::Closed(Some(1000)))
-        );
+        assert_eq!(hear(&mut f, frame(8, &1000u16.to_be_bytes())), Some(Heard::Closed(Some(1000))));
     }
 }
