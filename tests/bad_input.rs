@@ -7,8 +7,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use common::live::{Live, Signalling, TestServer, exchange, http, until};
-use serde_json::{Value, json};
+use common::live::{Live, Signalling, TestServer, exchange, http, tls, until};
+use serde_json::json;
 
 /// Two people in a room, who see each other.
 struct Scene {
@@ -218,10 +218,15 @@ fn random_datagrams_are_dropped_and_counted() {
 #[test]
 fn a_foreign_page_may_not_signal() {
     let scene = Scene::new(workers());
-    let upgrade = "GET /signal HTTP/1.1\r\nOrigin: https://elsewhere.example\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
-    let (status, _, body) = http(scene.address(), upgrade, "");
-    let problem: Value = serde_json::from_str(&body).expect("a problem");
-    assert_eq!(status, 403, "{problem}");
-    assert!(body.contains("foreign_origin"), "{body}");
+    let upgrade = format!(
+        "GET /signal HTTP/1.1\r\nHost: {}\r\nOrigin: https://elsewhere.example\r\nConnection: Upgrade\r\n\
+        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        scene.address()
+    );
+    let mut tls = tls(scene.address());
+    tls.write_all(upgrade.as_bytes()).expect("a connection");
+    let mut answer = [0; 4_096];
+    let length = tls.read(&mut answer).expect("an answer");
+    let answer = String::from_utf8_lossy(&answer[..length]);
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
 }

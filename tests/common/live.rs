@@ -52,9 +52,9 @@ impl TestServer {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
+        if let Some(mut server) = self.server.take() {
             server.shutdown();
-            server.join();
+            server.join().expect("no thread of the server broke");
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
