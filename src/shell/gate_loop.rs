@@ -144,8 +144,8 @@ impl GateLoop {
             self.accept(now);
             self.expire(now);
             self.settle(now);
-            let is_last = self.ending.is_some_and(|end| now >= end);
-            if is_last || (self.ending.is_some() && self.conns.is_empty()) {
+            let all_said = || self.conns.iter().all(|(_, conn)| conn.has_said_all());
+            if self.ending.is_some_and(|end| now >= end || all_said()) {
                 return;
             }
         }
