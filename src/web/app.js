@@ -202,12 +202,21 @@ function drawPreview(opening = false) {
   const state = camera.track ? 'on' : opening ? 'opening' : camera.error ? 'problem' : 'off';
   $('preview-box').dataset.state = state;
   $('preview').srcObject = camera.track ? new MediaStream([camera.track]) : null;
-  const problems = [camera.error, microphone.error].filter(Boolean);
-  const alike = problems.length === 2 && problems.every(({ code }) => code === 'insecure_context');
+  const problem = devicesProblem(camera.error, microphone.error);
   $('preview-note').textContent = state === 'opening' ? 'Opening the camera…'
-    : problems.length ? `${(alike ? [problems[0]] : problems).map(advice).join(' ')} You can join without.`
-      : 'The camera is off';
+    : problem ? `${problem} You can join without.` : 'The camera is off';
   meter.follow(microphone.track);
+}
+
+/** What is wrong with one or both devices, in as few words as will do. */
+function devicesProblem(camera, microphone) {
+  const codes = [camera?.code, microphone?.code].join();
+  if (codes === 'camera_denied,microphone_denied') {
+    return 'Camera and microphone are blocked. Allow them with the icon in the address bar, then turn them on again.';
+  }
+  if (codes === 'no_camera,no_microphone') return 'No camera and no microphone were found.';
+  if (codes === 'insecure_context,insecure_context') return advice(camera);
+  return [camera, microphone].filter(Boolean).map(advice).join(' ');
 }
 
 /** The microphone's level in the lobby. */
@@ -245,9 +254,12 @@ const meter = {
 async function listDevices() {
   const devices = await navigator.mediaDevices?.enumerateDevices().catch(() => []) ?? [];
   const fill = (select, kind, chosen, name) => {
-    const found = devices.filter((device) => device.kind === kind && device.deviceId);
+    const there = devices.filter((device) => device.kind === kind);
+    // Until it is allowed, a browser only says that there is one.
+    const found = there.filter(({ deviceId }) => deviceId);
     const options = found.map((device, i) => new Option(device.label || `${name} ${i + 1}`, device.deviceId));
-    select.replaceChildren(...(options.length ? options : [new Option(`No ${name.toLowerCase()} found`, '')]));
+    const none = there.length ? 'Not allowed yet' : `No ${name.toLowerCase()} found`;
+    select.replaceChildren(...(options.length ? options : [new Option(none, '')]));
     select.disabled = options.length === 0;
     if (found.some(({ deviceId }) => deviceId === chosen)) select.value = chosen;
     return options.length > 0;

@@ -9,6 +9,7 @@
 // build step, and this file imports nothing.
 
 const PING_EVERY_MS = 5_000;
+const BEAT_MS = 500;
 /** Twice the ping's interval and a little: one lost answer is not a lost connection. */
 const SILENCE_MAX_MS = 12_000;
 /** How long a ping sent because the network changed may take. */
@@ -213,6 +214,17 @@ const midOf = (section) => section.match(/\na=mid:(\S+)/)?.[1];
 const sendingMids = (sdp) => new Set(sections(sdp)
   .filter((section) => /\na=send(only|recv)\b/.test(section)).map(midOf));
 
+/** The description without what is said of payload types that are not there: Firefox leaves the
+ *  `rtcp-fb` lines of codecs that `setCodecPreferences` took out, which others refuse. */
+function withoutOrphans(sdp) {
+  let types = new Set();
+  return sdp.split(/(?<=\n)/).filter((line) => {
+    if (line.startsWith('m=')) types = new Set(line.trim().split(' ').slice(3));
+    const about = line.match(/^a=(?:rtcp-fb|fmtp|rtpmap):(\d+) /)?.[1];
+    return about === undefined || types.has(about);
+  }).join('');
+}
+
 /** `address:port` of every UDP candidate in a description or a candidate line. */
 const udpAddresses = (text) => [...text.matchAll(/candidate:\S+ \d+ udp \d+ (\S+) (\d+) /gi)]
   .map(([, ip, port]) => ({ ip, port: Number(port) }));
@@ -253,10 +265,16 @@ class Signal {
     ws.onmessage = ({ data }) => this.#receive(data);
     ws.onclose = () => this.fall();
     ws.onerror = () => this.fall();
+    let pinged = this.#heard;
     this.#beat = setInterval(() => {
-      if (performance.now() - this.#heard > SILENCE_MAX_MS) this.fall();
-      else this.send({ type: 'ping', id: this.#next++ });
-    }, PING_EVERY_MS);
+      const now = performance.now();
+      if (now - this.#heard > SILENCE_MAX_MS) {
+        this.fall();
+      } else if (now - pinged >= PING_EVERY_MS) {
+        pinged = now;
+        this.send({ type: 'ping', id: this.#next++ });
+      }
+    }, BEAT_MS);
   }
 
   get ws() {
@@ -478,7 +496,7 @@ class Peer {
     const { pc } = this;
     const host = this.#host;
     await pc.setLocalDescription();
-    const { sdp } = pc.localDescription;
+    const sdp = withoutOrphans(pc.localDescription.sdp);
     this.#measure(sdp);
     const sending = sendingMids(sdp);
     const tracks = [];
@@ -1266,7 +1284,7 @@ export class Room extends EventTarget {
       if (publication.live) this.#peer.attach(publication);
     }
     const { audio, video } = this.#unplaced([]);
-    this.#peer.want({ audio: audio + 1, video: video + 1 });
+    this.#peer.want({ audio: Math.max(1, audio), video: Math.max(1, video) });
     const negotiated = this.#peer.negotiate();
     negotiated.catch(this.#host.complain);
     for (const job of owed) negotiated.then(job.resolve, job.reject);

@@ -1,10 +1,11 @@
 //! Synthetic clients against a real server: TLS WebSocket for signalling, real UDP for media.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -12,6 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 use serde_json::{Value, json};
 use str0m::media::Mid;
+use trackyard::config::Config;
 use trackyard::shell::Server;
 use tungstenite::{Message, WebSocket};
 
@@ -28,22 +30,21 @@ pub struct TestServer {
 
 impl TestServer {
     pub fn start(workers: usize) -> TestServer {
-        TestServer::start_with(workers, &[])
+        TestServer::start_with(workers, |config| config)
     }
 
-    pub fn start_with(workers: usize, flags: &[&str]) -> TestServer {
-        let unique =
-            format!("trackyard-test-{}-{:?}", std::process::id(), std::thread::current().id());
-        let folder = std::env::temp_dir().join(unique.replace(['(', ')'], ""));
-        std::fs::create_dir_all(&folder).expect("a writable temporary folder");
-        let certs = folder.join("certs");
-        let workers = workers.to_string();
-        let mut args = vec!["trackyard", "--listen", "127.0.0.1:0", "--workers", &workers];
-        let certs = certs.to_string_lossy();
-        args.extend(["--certs-dir", &certs]);
-        args.extend(flags);
-        let config = trackyard::config::Config::from_args(args).expect("a good configuration");
-        let server = Server::start(config).expect("a free port");
+    pub fn start_with(workers: usize, change: impl FnOnce(Config) -> Config) -> TestServer {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let unique = format!("trackyard-test-{}-{count}", std::process::id());
+        let folder = std::env::temp_dir().join(unique);
+        let config = Config {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            workers: Some(workers),
+            certs_dir: folder.join("certs"),
+            ..Config::default()
+        };
+        let server = Server::start(change(config)).expect("a free port");
         let address = server.address();
         TestServer { server: Some(server), address, folder }
     }
@@ -298,4 +299,23 @@ pub fn until(
         }
     }
     Some(start.elapsed())
+}
+
+/// One HTTP request on a connection of its own: status, head and body.
+pub fn http(server: SocketAddr, request: &str, body: &str) -> (u16, String, String) {
+    let head = format!("{request}\r\nHost: {server}\r\nContent-Length: {}\r\nConnection: close", body.len());
+    let answer = exchange(server, format!("{head}\r\n\r\n{body}").as_bytes());
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+    (status, head.to_string(), body.to_string())
+}
+
+/// Sends bytes over TLS and gives all that comes until the server closes.
+pub fn exchange(server: SocketAddr, bytes: &[u8]) -> String {
+    let mut tls = tls(server);
+    // A server that has already answered may close before it has read everything.
+    let _ = tls.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = tls.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
 }

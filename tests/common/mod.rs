@@ -2,5 +2,5 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod client;
-//pub mod live;
+pub mod live;
 pub mod vp8;
