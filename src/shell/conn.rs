@@ -3,6 +3,9 @@
 //! What whole requests and messages mean is the gate's business; here they are only framed, timed
 //! and bounded.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -183,10 +186,10 @@ impl Conn {
             return Err(CloseReason::ByClient);
         }
         if matches!(self.phase, Phase::Ending) && all_out {
-            if !std::mem::replace(&mut self.all_said, true) {
+            let shut = self.transport.shut_down()?;
+            if shut && !std::mem::replace(&mut self.all_said, true) {
                 self.deadline = now + LINGER;
             }
-            let shut = self.transport.shut_down()?;
             if shut && self.transport.has_ended() {
                 return Ok(Pumped::Over);
             }
@@ -300,6 +303,11 @@ impl Conn {
         if matches!(self.phase, Phase::Head { .. }) && self.inbox.is_empty() {
             self.end(now, inputs, None, CloseReason::Shutdown);
         }
+    }
+
+    /// Whether all that there was to say is with the kernel, and only the client's end is missing.
+    pub fn has_said_all(&self) -> bool {
+        self.all_said
     }
 
     /// Understands one thing in the inbox. Returns whether there may be another.

@@ -144,8 +144,8 @@ impl GateLoop {
             self.accept(now);
             self.expire(now);
             self.settle(now);
-            let is_last = self.ending.is_some_and(|end| now >= end);
-            if is_last || (self.ending.is_some() && self.conns.is_empty()) {
+            let all_said = || self.conns.iter().all(|(_, conn)| conn.has_said_all());
+            if self.ending.is_some_and(|end| now >= end || all_said()) {
                 return;
             }
         }
@@ -196,6 +196,7 @@ impl GateLoop {
             Accepting::Paused(until) if until > now => return,
             _ => {}
         }
+        let was_paused = matches!(self.accepting, Accepting::Paused(_));
         self.accepting = Accepting::Ready;
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(listener) = &self.listener else {
@@ -212,7 +213,9 @@ impl GateLoop {
                     // The client left while it waited.
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
                     _ => {
-                        log::warn!("no connection can be accepted for a moment: {error}");
+                        if !was_paused {
+                            log::warn!("no connection can be accepted for a moment: {error}");
+                        }
                         self.accepting = Accepting::Paused(now + ACCEPT_PAUSE);
                         return;
                     }

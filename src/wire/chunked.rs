@@ -63,7 +63,7 @@ impl Chunked {
         match self.step {
             Step::Size => {
                 self.count = chunk_size(line)?;
-                if self.body.len() + self.count > HTTP_BODY_BYTES_MAX {
+                if self.body.len().saturating_add(self.count) > HTTP_BODY_BYTES_MAX {
                     return Err(BODY_TOO_LARGE);
                 }
                 self.step = match self.count {

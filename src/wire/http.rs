@@ -427,6 +427,24 @@ mod tests {
     }
 
     #[test]
+    fn no_bytes_panic() {
+        let mut rng = crate::base::rng::Rng::from_seed([5; 32]);
+        let pieces = ["GET ", "/", " HTTP/1.1", "\r\n", "Host: a", ":", "0", "f", "\n", "\u{ff}"];
+        for _ in 0..20_000 {
+            let mut text = String::new();
+            for _ in 0..rng.next_u64() % 24 {
+                text += pieces[(rng.next_u64() % pieces.len() as u64) as usize];
+            }
+            if let Ok(Some(end)) = head_end(text.as_bytes(), 0) {
+                let _ = parse_head(&text.as_bytes()[..end]);
+            }
+            let _ = super::super::chunked::Chunked::default().take(text.as_bytes());
+            let _ = percent_decode(&text);
+            let _ = super::super::sdpfrag::parse(text.as_bytes());
+        }
+    }
+
+    #[test]
     fn escapes_are_read_strictly() {
         assert_eq!(percent_decode("a%20b%C3%A4"), Some("a bä".into()));
         for bad in ["%", "%2", "%zz", "%ff", "%+1"] {
