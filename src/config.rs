@@ -100,12 +100,7 @@ impl Config {
             Some(path) => (read_table(&path, read_file)?, path),
             None => (Table::new(), String::new()),
         };
-        let given = Given {
-            flags,
-            env: &env,
-            table,
-            file_name,
-        };
+        let given = Given { flags, env: &env, table, file_name };
         given.build().map_err(LoadError::Wrong)
     }
 }
@@ -126,13 +121,9 @@ fn read_table(
     let text = read_file(Path::new(path))
         .map_err(|e| wrong(format!("config: cannot read the file {path}: {e}")))?;
     let table: Table = text.parse().map_err(|e: toml::de::Error| {
-        let line = e.span().map_or(1, |span| {
-            text.bytes()
-                .take(span.start)
-                .filter(|b| *b == b'\n')
-                .count()
-                + 1
-        });
+        let line = e
+            .span()
+            .map_or(1, |span| text.bytes().take(span.start).filter(|b| *b == b'\n').count() + 1);
         wrong(format!("config: {path} line {line}: {}", e.message()))
     })?;
     match table.keys().find(|key| !KEYS.contains(&key.as_str())) {
@@ -183,24 +174,16 @@ impl Given<'_> {
     fn build(&self) -> Result<Config, String> {
         let default = Config::default();
         let config = Config {
-            listen: self
-                .one("listen", LISTEN, parsed)?
-                .unwrap_or(default.listen),
+            listen: self.one("listen", LISTEN, parsed)?.unwrap_or(default.listen),
             announce: self.list("announce", ANNOUNCE, announced)?,
             workers: self.one("workers", &workers_takes(), worker_count)?,
             tls: self.tls_files()?,
-            certs_dir: self
-                .one("certs_dir", PATH, path)?
-                .unwrap_or(default.certs_dir),
+            certs_dir: self.one("certs_dir", PATH, path)?.unwrap_or(default.certs_dir),
             ice_servers: self.list("ice_server", ICE_SERVER, ice_server)?,
-            resume_grace: self
-                .one("resume_grace", SPAN, span)?
-                .unwrap_or(default.resume_grace),
+            resume_grace: self.one("resume_grace", SPAN, span)?.unwrap_or(default.resume_grace),
             drain: self.one("drain", SPAN, span)?.unwrap_or(default.drain),
             log: self.one("log", LOG, level)?.unwrap_or(default.log),
-            qr: self
-                .one("qr", "true or false", boolean)?
-                .unwrap_or(default.qr),
+            qr: self.one("qr", "true or false", boolean)?.unwrap_or(default.qr),
         };
         match config.announce.iter().find(|ip| !fits(config.listen, **ip)) {
             Some(ip) => Err(format!(
@@ -276,11 +259,7 @@ impl Given<'_> {
             };
             (Origin::File(self.file_name.clone()), values)
         };
-        Some(Raw {
-            key,
-            origin,
-            values,
-        })
+        Some(Raw { key, origin, values })
     }
 }
 
@@ -372,11 +351,9 @@ fn level(value: &Value) -> Option<LevelFilter> {
 
 fn ice_server(value: &Value) -> Option<IceServer> {
     let server = match value {
-        Value::String(url) => IceServer {
-            urls: vec![url.clone()],
-            username: None,
-            credential: None,
-        },
+        Value::String(url) => {
+            IceServer { urls: vec![url.clone()], username: None, credential: None }
+        }
         value => value.clone().try_into().ok()?,
     };
     // A browser refuses the whole list when one TURN server has no credential

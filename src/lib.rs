@@ -6,9 +6,10 @@
 //!
 //! | floor | module | what lives there |
 //! |---|---|---|
-//! | 6 | [`config`], `main.rs` | the program, its flags, environment and file |
+//! | 6 | `main.rs` | the program |
 //! | 5 | [`shell`] | mio loops, UDP batches, TLS, WebSocket and HTTP bytes, certificates, mailboxes |
 //! | 4 | [`worker`] | what one core owns: mux, peers (the only owners of `str0m::Rtc`), negotiation, forwarding |
+//! | 4 | [`config`] | one typed value from flags, environment and file |
 //! | 4 | [`gate`] | sessions, HTTP routes, WHIP and WHEP resources, the page's files |
 //! | 3 | [`room`] | membership, tracks, slot assignment, and the letters between gate, rooms and peers |
 //! | 2 | [`media`] | one stream or one subscription: rewriting, keyframe requests |

@@ -13,10 +13,7 @@ pub struct Deadlines<K> {
 
 impl<K: Copy + Ord + Hash> Default for Deadlines<K> {
     fn default() -> Self {
-        Deadlines {
-            by_key: HashMap::new(),
-            by_time: BTreeSet::new(),
-        }
+        Deadlines { by_key: HashMap::new(), by_time: BTreeSet::new() }
     }
 }
 

@@ -109,13 +109,7 @@ mod tests {
             let id = ParticipantId::mint(&mut rng);
             assert_eq!(ParticipantId::parse(&id.to_string()), Some(id));
         }
-        for bad in [
-            "",
-            "p-",
-            "p-aaaaaaaaaaa",
-            "t-aaaaaaaaaaaa",
-            "p-aaaaaaaaaaa!",
-        ] {
+        for bad in ["", "p-", "p-aaaaaaaaaaa", "t-aaaaaaaaaaaa", "p-aaaaaaaaaaa!"] {
             assert_eq!(ParticipantId::parse(bad), None, "{bad}");
         }
     }

@@ -34,10 +34,7 @@ impl Rng {
     pub fn token(&mut self, len: usize) -> String {
         let mut bytes = vec![0; len];
         self.0.fill_bytes(&mut bytes);
-        bytes
-            .iter()
-            .map(|b| BASE32[usize::from(b & 31)] as char)
-            .collect()
+        bytes.iter().map(|b| BASE32[usize::from(b & 31)] as char).collect()
     }
 }
 

@@ -52,10 +52,7 @@ fn every_key_from_each_place() {
         listen: "[::]:9000".parse().unwrap(),
         announce: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
         workers: Some(8),
-        tls: Some(TlsFiles {
-            cert: "a.pem".into(),
-            key: "b.pem".into(),
-        }),
+        tls: Some(TlsFiles { cert: "a.pem".into(), key: "b.pem".into() }),
         certs_dir: "elsewhere".into(),
         ice_servers: vec![IceServer {
             urls: vec!["stun:stun.example.org:3478".to_owned()],
@@ -108,18 +105,8 @@ fn turn_servers_stand_in_the_file() {
 #[test]
 fn errors_name_the_key_its_place_and_what_it_takes() {
     for (flags, env, file, parts) in [
-        (
-            "--workers 65",
-            None,
-            "",
-            ["workers (from --workers)", "\"65\"", "1 to 64"],
-        ),
-        (
-            "--workers +1 --workers 2",
-            None,
-            "",
-            ["--workers", "multiple", ""],
-        ),
+        ("--workers 65", None, "", ["workers (from --workers)", "\"65\"", "1 to 64"]),
+        ("--workers +1 --workers 2", None, "", ["--workers", "multiple", ""]),
         (
             "",
             Some(("TRACKYARD_LISTEN", "8443")),
@@ -132,84 +119,31 @@ fn errors_name_the_key_its_place_and_what_it_takes() {
             "resume_grace = '6m'",
             ["resume_grace (from t.toml)", "6m", "500ms"],
         ),
-        (
-            "--config t.toml",
-            None,
-            "resume_grace = 301",
-            ["resume_grace", "301", "300s"],
-        ),
+        ("--config t.toml", None, "resume_grace = 301", ["resume_grace", "301", "300s"]),
         ("--drain -1", None, "", ["-1", "", ""]),
-        (
-            "--drain=-1",
-            None,
-            "",
-            ["drain (from --drain)", "-1", "300s"],
-        ),
-        (
-            "--certs-dir=",
-            None,
-            "",
-            ["certs_dir (from --certs-dir)", "", "path"],
-        ),
-        (
-            "--announce 0.0.0.0",
-            None,
-            "",
-            ["announce (from --announce)", "0.0.0.0", "reach"],
-        ),
-        (
-            "--announce 192.0.2.1,x",
-            None,
-            "",
-            ["announce (from --announce)", "\"x\"", "IP"],
-        ),
-        (
-            "--announce 2001:db8::1",
-            None,
-            "",
-            ["announce", "2001:db8::1", "[::]"],
-        ),
-        (
-            "--log off",
-            None,
-            "",
-            ["log (from --log)", "off", "error, warn"],
-        ),
+        ("--drain=-1", None, "", ["drain (from --drain)", "-1", "300s"]),
+        ("--certs-dir=", None, "", ["certs_dir (from --certs-dir)", "", "path"]),
+        ("--announce 0.0.0.0", None, "", ["announce (from --announce)", "0.0.0.0", "reach"]),
+        ("--announce 192.0.2.1,x", None, "", ["announce (from --announce)", "\"x\"", "IP"]),
+        ("--announce 2001:db8::1", None, "", ["announce", "2001:db8::1", "[::]"]),
+        ("--log off", None, "", ["log (from --log)", "off", "error, warn"]),
         ("--cert a.pem", None, "", ["cert", "key", ""]),
         ("--key a.pem", None, "", ["key", "cert", ""]),
-        (
-            "--config t.toml",
-            None,
-            "workrs = 1",
-            ["t.toml", "`workrs`", "workers"],
-        ),
+        ("--config t.toml", None, "workrs = 1", ["t.toml", "`workrs`", "workers"]),
         (
             "--config t.toml",
             None,
             "workers = [1, 2]",
             ["workers (from t.toml)", "one value", "1 to 64"],
         ),
-        (
-            "--config t.toml",
-            None,
-            "\nworkers = ",
-            ["t.toml line 2", "", ""],
-        ),
-        (
-            "--config gone.toml",
-            None,
-            "",
-            ["config", "gone.toml", "not found"],
-        ),
+        ("--config t.toml", None, "\nworkers = ", ["t.toml line 2", "", ""]),
+        ("--config gone.toml", None, "", ["config", "gone.toml", "not found"]),
         ("--speed 3", None, "", ["--speed", "", ""]),
     ] {
         let env: Vec<_> = env.into_iter().collect();
         let text = wrong(flags, &env, file);
         for part in parts {
-            assert!(
-                text.contains(part),
-                "{flags}{file}: {text:?} lacks {part:?}"
-            );
+            assert!(text.contains(part), "{flags}{file}: {text:?} lacks {part:?}");
         }
     }
 }
@@ -220,14 +154,8 @@ fn help_says_every_flag_with_its_environment() {
         panic!("help is asked for, not wrong");
     };
     for key in KEYS {
-        assert!(
-            help.contains(&format!("--{}", key.replace('_', "-"))),
-            "{key}"
-        );
+        assert!(help.contains(&format!("--{}", key.replace('_', "-"))), "{key}");
         assert!(help.contains(&env_name(key)), "{key}");
     }
-    assert!(matches!(
-        load("--version", &[], ""),
-        Err(LoadError::Asked(_))
-    ));
+    assert!(matches!(load("--version", &[], ""), Err(LoadError::Asked(_))));
 }

@@ -13,11 +13,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 macro_rules! asset {
     ($name:literal, $media_type:expr) => {
-        (
-            $name,
-            $media_type,
-            include_bytes!(concat!("../web/", $name)),
-        )
+        ($name, $media_type, include_bytes!(concat!("../web/", $name)))
     };
 }
 
@@ -40,9 +36,7 @@ pub(super) struct Assets {
 impl Assets {
     pub fn new() -> Assets {
         let etag = |(_, _, bytes): &(_, _, &[u8])| format!("\"{:016x}\"", super::fnv1a(bytes));
-        Assets {
-            etags: FILES.iter().map(etag).collect(),
-        }
+        Assets { etags: FILES.iter().map(etag).collect() }
     }
 
     pub fn has(&self, name: &str) -> bool {
@@ -75,9 +69,6 @@ impl Assets {
             .with("Content-Security-Policy", CONTENT_SECURITY_POLICY)
             .with("X-Content-Type-Options", "nosniff")
             .with("Referrer-Policy", "no-referrer")
-            .with(
-                "Permissions-Policy",
-                "camera=(self), microphone=(self), display-capture=(self)",
-            )
+            .with("Permissions-Policy", "camera=(self), microphone=(self), display-capture=(self)")
     }
 }

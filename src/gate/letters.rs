@@ -17,35 +17,23 @@ impl Gate {
     /// Takes one letter.
     pub(super) fn letter(&mut self, now: Instant, letter: ToGate) {
         match letter {
-            ToGate::Joined {
-                session,
-                request,
-                others,
-                slots,
-                ..
-            } => self.entered(now, session, request, others, slots),
-            ToGate::Refused {
-                session,
-                request,
-                code,
-                message,
-            } => self.refused(now, session, request, code, message),
-            ToGate::Answered {
-                request, answer, ..
-            } => self.offer_answered(now, request, answer),
+            ToGate::Joined { session, request, others, slots, .. } => {
+                self.entered(now, session, request, others, slots)
+            }
+            ToGate::Refused { session, request, code, message } => {
+                self.refused(now, session, request, code, message)
+            }
+            ToGate::Answered { request, answer, .. } => self.offer_answered(now, request, answer),
             ToGate::Restarted { session, result } => self.restarted(session, result),
             ToGate::Event { to, message } => self.event(&to, message),
             ToGate::Connected { session } => self.connected(session),
-            ToGate::PeerGone {
-                session,
-                reason,
-                why,
-            } => self.peer_gone(session, reason, why),
-            ToGate::Report {
-                worker,
-                counters,
-                rooms,
-            } => self.reports.take(worker, *counters, rooms),
+            ToGate::PeerGone { session, reason, why } => self.peer_gone(session, reason, why),
+            ToGate::RoomEnded { sessions } => {
+                sessions.into_iter().for_each(|id| self.break_session(id, ErrorCode::Internal));
+            }
+            ToGate::Report { worker, counters, rooms } => {
+                self.reports.take(worker, *counters, rooms)
+            }
             ToGate::Drained { worker } => self.drained(worker),
         }
     }
@@ -109,13 +97,7 @@ impl Gate {
         code: ErrorCode,
         message: String,
     ) {
-        let Some(Request {
-            conn,
-            id: theirs,
-            asked,
-            ..
-        }) = self.answered(number)
-        else {
+        let Some(Request { conn, id: theirs, asked, .. }) = self.answered(number) else {
             // What nobody asked for is for whoever is attached.
             if number.is_none()
                 && let Some(conn) = self.sessions.get(id).and_then(|s| s.link)
@@ -174,11 +156,8 @@ impl Gate {
         }
         if session.link == Some(request.conn) {
             let mid = first_mid(&answer.sdp).unwrap_or("0").to_owned();
-            let reply = ServerMessage::Answer {
-                id: request.id,
-                sdp: answer.sdp,
-                tracks: answer.tracks,
-            };
+            let reply =
+                ServerMessage::Answer { id: request.id, sdp: answer.sdp, tracks: answer.tracks };
             self.say(request.conn, &reply);
             // The empty one says that these were all (RFC 8838 §13).
             let all = answer.ice.candidates.into_iter().chain([String::new()]);
@@ -200,9 +179,6 @@ impl Gate {
                 {
                     self.say(request.conn, &ServerMessage::Ok { id });
                 }
-            }
-            ServerMessage::Closing { reason } => {
-                to.iter().for_each(|id| self.break_session(*id, reason));
             }
             message => {
                 let text: Arc<str> = message.to_json().into();

@@ -123,42 +123,20 @@ impl Reports {
 type OfWorker = (&'static str, &'static str, fn(&Counters) -> u64);
 
 const WORKER_COUNTERS: [OfWorker; 12] = [
-    ("datagrams_in", "UDP datagrams received.", |c| {
-        c.datagrams_in
-    }),
+    ("datagrams_in", "UDP datagrams received.", |c| c.datagrams_in),
     ("bytes_in", "Bytes of UDP payload received.", |c| c.bytes_in),
     ("datagrams_out", "UDP datagrams sent.", |c| c.datagrams_out),
     ("bytes_out", "Bytes of UDP payload sent.", |c| c.bytes_out),
-    ("send_calls", "System calls that sent datagrams.", |c| {
-        c.send_calls
+    ("send_calls", "System calls that sent datagrams.", |c| c.send_calls),
+    ("packets_in", "RTP packets from publishers.", |c| c.packets_in),
+    ("packets_forwarded", "RTP packets written towards subscribers.", |c| c.packets_forwarded),
+    ("packets_relayed", "RTP packets copied to another worker.", |c| c.packets_relayed),
+    ("datagrams_handed", "Datagrams handed to the worker that owns their peer.", |c| {
+        c.datagrams_handed
     }),
-    ("packets_in", "RTP packets from publishers.", |c| {
-        c.packets_in
-    }),
-    (
-        "packets_forwarded",
-        "RTP packets written towards subscribers.",
-        |c| c.packets_forwarded,
-    ),
-    (
-        "packets_relayed",
-        "RTP packets copied to another worker.",
-        |c| c.packets_relayed,
-    ),
-    (
-        "datagrams_handed",
-        "Datagrams handed to the worker that owns their peer.",
-        |c| c.datagrams_handed,
-    ),
-    (
-        "keyframe_requests",
-        "Keyframe requests sent to publishers.",
-        |c| c.keyframe_requests,
-    ),
+    ("keyframe_requests", "Keyframe requests sent to publishers.", |c| c.keyframe_requests),
     ("keyframes", "Keyframes from publishers.", |c| c.keyframes),
-    ("panics", "Peers that ended because of a defect.", |c| {
-        c.panics
-    }),
+    ("panics", "Peers that ended because of a defect.", |c| c.panics),
 ];
 const WORKER_GAUGES: [OfWorker; 2] = [
     ("peers", "Peers now.", |c| c.peers),
@@ -180,11 +158,7 @@ pub(super) fn render(gate: &Gate) -> String {
         text.family(name, "gauge", help);
         of_workers(&mut text, gate, name, value);
     }
-    text.family(
-        "dropped",
-        "counter",
-        "Datagrams and packets that were not used.",
-    );
+    text.family("dropped", "counter", "Datagrams and packets that were not used.");
     for (index, (counters, _)) in gate.reports.0.iter().enumerate() {
         for (reason, label) in DropReason::ALL {
             let labels = [("worker", &*index.to_string()), ("reason", label)];
@@ -207,19 +181,11 @@ fn of_gate(text: &mut Text, gate: &Gate) {
     text.sample("connections", &[], open);
     text.family("connections_opened", "counter", "TCP connections accepted.");
     text.sample("connections_opened_total", &[], counters.opened);
-    text.family(
-        "connections_refused",
-        "counter",
-        "TCP connections beyond the limit.",
-    );
+    text.family("connections_refused", "counter", "TCP connections beyond the limit.");
     text.sample("connections_refused_total", &[], counters.turned_away);
     text.family("connections_closed", "counter", "TCP connections ended.");
     for (why, count) in &counters.closed {
-        text.sample(
-            "connections_closed_total",
-            &[("reason", why.label())],
-            count,
-        );
+        text.sample("connections_closed_total", &[("reason", why.label())], count);
     }
     text.family("websockets", "gauge", "WebSockets now.");
     text.sample("websockets", &[], gate.sockets.len());
@@ -228,22 +194,14 @@ fn of_gate(text: &mut Text, gate: &Gate) {
         let of_role = gate.sessions.iter().filter(|s| role_label(&s.role) == role);
         text.sample("sessions", &[("role", role)], of_role.count());
     }
-    text.family(
-        "sessions_joined",
-        "counter",
-        "Sessions that entered a room.",
-    );
+    text.family("sessions_joined", "counter", "Sessions that entered a room.");
     for role in ROLES {
         let count = counters.joined.get(role).copied().unwrap_or(0);
         text.sample("sessions_joined_total", &[("role", role)], count);
     }
     text.family("sessions_resumed", "counter", "Sessions taken up again.");
     text.sample("sessions_resumed_total", &[], counters.resumed);
-    text.family(
-        "transports_connected",
-        "counter",
-        "Transports that came up.",
-    );
+    text.family("transports_connected", "counter", "Transports that came up.");
     text.sample("transports_connected_total", &[], counters.connected);
     text.family("http_responses", "counter", "HTTP responses.");
     for (class, count) in counters.responses.iter().enumerate().skip(1) {

@@ -75,11 +75,7 @@ pub enum GateInput {
     /// A WebSocket message over the limit; nothing more can be read from the connection.
     TooLarge { conn: ConnId },
     /// The connection is gone. `code` is that of the WebSocket close frame it sent, if any.
-    Closed {
-        conn: ConnId,
-        code: Option<u16>,
-        why: CloseReason,
-    },
+    Closed { conn: ConnId, code: Option<u16>, why: CloseReason },
     /// From a worker.
     Letter(ToGate),
     /// [`Gate::poll_timeout`] has come.
@@ -100,11 +96,7 @@ pub enum GateOutput {
     /// The client is in a room: messages may be as long as they get.
     Admit { conn: ConnId },
     /// Close the WebSocket, after what was said. The gate has forgotten the connection.
-    Close {
-        conn: ConnId,
-        code: u16,
-        reason: &'static str,
-    },
+    Close { conn: ConnId, code: u16, reason: &'static str },
     /// To a worker.
     Letter(WorkerId, ToWorker),
     /// After [`GateInput::Drain`]: all workers have said everything.
@@ -224,17 +216,11 @@ impl Gate {
             self.timers.clear(Timer::Session(session.id));
             self.fail_requests(&session, ErrorCode::Shutdown, "the server is ending");
         }
-        let text: Arc<str> = ServerMessage::Closing {
-            reason: ErrorCode::Shutdown,
-        }
-        .to_json()
-        .into();
+        let text: Arc<str> =
+            ServerMessage::Closing { reason: ErrorCode::Shutdown }.to_json().into();
         for conn in std::mem::take(&mut self.sockets).into_keys() {
             self.timers.clear(Timer::Socket(conn));
-            self.out.push_back(GateOutput::Text {
-                conn,
-                text: text.clone(),
-            });
+            self.out.push_back(GateOutput::Text { conn, text: text.clone() });
             self.out.push_back(GateOutput::Close {
                 conn,
                 code: close_code::SERVICE_RESTART,
@@ -272,10 +258,7 @@ impl Gate {
     fn check_invariants(&self) {
         for (conn, socket) in &self.sockets {
             if let Some(session) = socket.session {
-                let session = self
-                    .sessions
-                    .get(session)
-                    .expect("sockets name live sessions");
+                let session = self.sessions.get(session).expect("sockets name live sessions");
                 debug_assert_eq!(session.link, Some(*conn));
             }
         }

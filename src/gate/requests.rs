@@ -65,8 +65,7 @@ impl Gate {
         self.requests.minted += 1;
         let number = self.requests.minted;
         self.requests.open.insert(number, request);
-        self.timers
-            .set(Timer::Request(number), now + ANSWER_TIMEOUT);
+        self.timers.set(Timer::Request(number), now + ANSWER_TIMEOUT);
         let session = self.sessions.get_mut(request.session);
         let session = session.expect("requests are made for live sessions");
         session.requests.insert(number);

@@ -155,10 +155,9 @@ pub(super) fn refusal(code: ErrorCode, detail: &str) -> Response {
 
 /// For pages of other origins: WHIP and WHEP are an API for everybody.
 pub(super) fn cors(response: Response) -> Response {
-    response.with("Access-Control-Allow-Origin", "*").with(
-        "Access-Control-Expose-Headers",
-        "Location, ETag, Link, Accept-Patch",
-    )
+    response
+        .with("Access-Control-Allow-Origin", "*")
+        .with("Access-Control-Expose-Headers", "Location, ETag, Link, Accept-Patch")
 }
 
 /// The answer to a CORS preflight (Fetch standard §3.2.3).
@@ -166,10 +165,7 @@ fn preflight(allow: &'static str) -> Response {
     cors(Response::empty(204))
         .with("Allow", allow)
         .with("Access-Control-Allow-Methods", "POST, PATCH, DELETE")
-        .with(
-            "Access-Control-Allow-Headers",
-            "Authorization, Content-Type, If-Match",
-        )
+        .with("Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match")
         .with("Access-Control-Max-Age", "86400")
 }
 
@@ -238,12 +234,7 @@ mod tests {
     #[test]
     fn websocket_keys_are_sixteen_bytes() {
         assert!(is_websocket_key("dGhlIHNhbXBsZSBub25jZQ=="));
-        for bad in [
-            "",
-            "dGhlIHNhbXBsZSBub25jZQ",
-            "dGhlIHNhbXBsZSBub25jZQ==x",
-            "ä",
-        ] {
+        for bad in ["", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ==x", "ä"] {
             assert!(!is_websocket_key(bad), "{bad}");
         }
     }

@@ -167,11 +167,7 @@ impl Gate {
             offer_queued: None,
             resource: newcomer.resource,
         };
-        let (room, name, role) = (
-            session.room.clone(),
-            session.name.clone(),
-            session.role.clone(),
-        );
+        let (room, name, role) = (session.room.clone(), session.name.clone(), session.role.clone());
         if role != Role::Participant {
             let due = now + CONNECT_TIMEOUT;
             self.timers.set(Timer::Session(session.id), due);
@@ -186,12 +182,7 @@ impl Gate {
                 asked: Asked::Join,
             },
         );
-        let join = RoomLetter::Join {
-            address,
-            name,
-            role,
-            request,
-        };
+        let join = RoomLetter::Join { address, name, role, request };
         self.post(address.home, ToWorker::Room(room, join));
         Ok(address.session)
     }
@@ -213,15 +204,9 @@ impl Gate {
             session.name,
             role_label(&session.role),
         );
-        let leave = RoomLetter::Leave {
-            participant,
-            reason,
-        };
+        let leave = RoomLetter::Leave { participant, reason };
         self.post(session.address.home, ToWorker::Room(session.room, leave));
-        self.post(
-            session.address.worker,
-            ToWorker::Peer(participant, PeerLetter::Close),
-        );
+        self.post(session.address.worker, ToWorker::Peer(participant, PeerLetter::Close));
     }
 
     /// Removes a session, telling no worker: they do not know of it, or the caller tells them.

@@ -85,11 +85,7 @@ impl Gate {
             room,
             name,
             role,
-            resource: Some(Resource {
-                offer,
-                client_ice,
-                ..Resource::default()
-            }),
+            resource: Some(Resource { offer, client_ice, ..Resource::default() }),
         };
         let session = self.begin_session(now, newcomer);
         let session = session.map_err(|(code, why)| refusal(code, why))?;
@@ -104,10 +100,7 @@ impl Gate {
         let Some(offer) = resource.map(|r| std::mem::take(&mut r.offer)) else {
             return;
         };
-        let request = Request {
-            asked: Asked::Offer,
-            ..joined
-        };
+        let request = Request { asked: Asked::Offer, ..joined };
         self.post_offer(now, request, offer, Vec::new());
     }
 
@@ -211,15 +204,7 @@ impl Gate {
         let address = session.address;
         let (ufrag, pwd) = client_ice.clone();
         let restart = PeerLetter::RestartIce { ufrag, pwd };
-        let number = self.ask(
-            now,
-            Request {
-                session: id,
-                conn,
-                id: None,
-                asked: Asked::Restart,
-            },
-        );
+        let number = self.ask(now, Request { session: id, conn, id: None, asked: Asked::Restart });
         self.waiting.insert(conn, id);
         let session = self.sessions.get_mut(id);
         if let Some(resource) = session.and_then(|s| s.resource.as_mut()) {
@@ -270,10 +255,7 @@ impl Gate {
     fn resource(&self, secret: &str) -> Result<SessionId, Response> {
         let session = self.sessions.by_secret(secret);
         let is_resource = |s: &&Session| s.resource.is_some();
-        session
-            .filter(is_resource)
-            .map(|s| s.id)
-            .ok_or_else(unknown)
+        session.filter(is_resource).map(|s| s.id).ok_or_else(unknown)
     }
 }
 
@@ -302,10 +284,7 @@ fn check_if_match(head: &Head, etag: &str) -> Result<(), Response> {
         let detail = "If-Match with the session's ETag, or *, is needed";
         return Err(refusal(ErrorCode::PreconditionRequired, detail));
     };
-    if wanted
-        .split(',')
-        .any(|tag| ["*", etag].contains(&tag.trim()))
-    {
+    if wanted.split(',').any(|tag| ["*", etag].contains(&tag.trim())) {
         return Ok(());
     }
     let detail = "If-Match names another ICE session";

@@ -217,12 +217,7 @@ impl Gate {
         let (address, room) = (session.address, session.room.clone());
         self.timers.clear(Timer::Session(session_id));
         self.sockets.entry(conn).or_default().session = Some(session_id);
-        let request = Request {
-            session: session_id,
-            conn,
-            id,
-            asked: Asked::Resume,
-        };
+        let request = Request { session: session_id, conn, id, asked: Asked::Resume };
         let resume = RoomLetter::Resume {
             participant: address.participant,
             request: self.ask(now, request),
@@ -263,20 +258,11 @@ impl Gate {
                 format!("an offer takes {SDP_BYTES_MAX} bytes and {SDP_M_LINES_MAX} tracks"),
             );
         }
-        if session
-            .offer_queued
-            .as_ref()
-            .is_some_and(|o| o.conn == conn)
-        {
+        if session.offer_queued.as_ref().is_some_and(|o| o.conn == conn) {
             return refuse(ErrorCode::ServerBusy, "two offers wait for their answers");
         }
         let session = session.id;
-        let offer = QueuedOffer {
-            conn,
-            id,
-            sdp,
-            tracks,
-        };
+        let offer = QueuedOffer { conn, id, sdp, tracks };
         if let Some(session) = self.sessions.get_mut(session) {
             session.offer_queued = Some(offer);
         }
@@ -298,12 +284,7 @@ impl Gate {
         if session.link != Some(offer.conn) {
             return;
         }
-        let request = Request {
-            session: id,
-            conn: offer.conn,
-            id: offer.id,
-            asked: Asked::Offer,
-        };
+        let request = Request { session: id, conn: offer.conn, id: offer.id, asked: Asked::Offer };
         self.post_offer(now, request, offer.sdp, offer.tracks);
     }
 
@@ -362,21 +343,8 @@ impl Gate {
     ) -> Result<(), Refusal> {
         let session = self.joined_for_request(conn)?;
         let (address, room, session) = (session.address, session.room.clone(), session.id);
-        let request = self.ask(
-            now,
-            Request {
-                session,
-                conn,
-                id,
-                asked: Asked::Update,
-            },
-        );
-        let update = RoomLetter::Update {
-            participant: address.participant,
-            mid,
-            muted,
-            request,
-        };
+        let request = self.ask(now, Request { session, conn, id, asked: Asked::Update });
+        let update = RoomLetter::Update { participant: address.participant, mid, muted, request };
         self.post(address.home, ToWorker::Room(room, update));
         Ok(())
     }

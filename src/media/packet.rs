@@ -8,6 +8,8 @@ use crate::wire::codec::Codec;
 /// A publisher's packet. Cheap to clone within a worker: the payload is shared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
+    /// The publisher's stream; another one starts its numbers anew.
+    pub ssrc: u32,
     /// Extended sequence number of the publisher's stream.
     pub seq: u64,
     /// RTP timestamp in the codec's clock.
@@ -29,6 +31,8 @@ pub struct Extensions {
     pub audio_level: Option<(i8, bool)>,
     /// 3GPP TS 26.114 §7.4.5: rotation, as its byte's low three bits.
     pub video_orientation: Option<u8>,
+    /// 0 unspecified, 1 screen content (the `video-content-type` experiment of WebRTC).
+    pub video_content_type: Option<u8>,
     /// AV1 RTP specification, appendix A, as it came.
     pub dependency_descriptor: Option<Arc<[u8]>>,
 }

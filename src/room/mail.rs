@@ -57,6 +57,13 @@ pub struct Address {
     pub home: WorkerId,
 }
 
+/// A letter on its way out of a core.
+#[derive(Debug)]
+pub enum Outgoing {
+    Worker(WorkerId, ToWorker),
+    Gate(ToGate),
+}
+
 /// A letter to a worker.
 #[derive(Debug)]
 pub enum ToWorker {
@@ -71,11 +78,7 @@ pub enum ToWorker {
     /// Packets of tracks that this worker has subscribers for.
     Relay(Vec<(TrackId, Vec<Packet>)>),
     /// A validated 4-tuple is owned by that worker (or by nobody any more): hand its datagrams over.
-    Route {
-        remote: SocketAddr,
-        local: IpAddr,
-        owner: Option<WorkerId>,
-    },
+    Route { remote: SocketAddr, local: IpAddr, owner: Option<WorkerId> },
     /// End all sessions; no new ones come.
     Drain,
 }
@@ -95,37 +98,25 @@ pub struct HandedDatagram {
 #[derive(Debug)]
 pub enum RoomLetter {
     /// Enter; answered by [`ToGate::Joined`] or [`ToGate::Refused`].
-    Join {
-        address: Address,
-        name: String,
-        role: Role,
-        request: Option<RequestId>,
-    },
+    Join { address: Address, name: String, role: Role, request: Option<RequestId> },
     /// A session came back: answer with [`ToGate::Joined`] again.
-    Resume {
-        participant: ParticipantId,
-        request: Option<RequestId>,
-    },
+    Resume { participant: ParticipantId, request: Option<RequestId> },
     /// Gone. The home tells everybody; closing the peer is the sender's business.
-    Leave {
-        participant: ParticipantId,
-        reason: LeaveReason,
-    },
+    Leave { participant: ParticipantId, reason: LeaveReason },
     /// What a participant sends and where it receives, complete, after each negotiation.
+    /// `fresh` says that the peer is new: nothing sits in its slots yet.
     Negotiated {
         participant: ParticipantId,
+        fresh: bool,
         tracks: Vec<TrackOffer>,
         slots: Vec<SlotOffer>,
     },
+    /// Something broke while this room was worked on: it ends, and everybody is told.
+    Collapse,
     /// A track's packets come in this codec.
     TrackCodec { track: TrackId, codec: Codec },
     /// The participant muted or unmuted what it sends on `mid`; answered by `ok` or an error.
-    Update {
-        participant: ParticipantId,
-        mid: String,
-        muted: bool,
-        request: Option<RequestId>,
-    },
+    Update { participant: ParticipantId, mid: String, muted: bool, request: Option<RequestId> },
 }
 
 /// A track that a peer negotiated.
@@ -163,10 +154,7 @@ pub enum PeerLetter {
     /// [`ToGate::Restarted`].
     RestartIce { ufrag: String, pwd: String },
     /// Put a track into a slot, or nothing.
-    Assign {
-        mid: String,
-        track: Option<TrackRef>,
-    },
+    Assign { mid: String, track: Option<TrackRef> },
     /// End the peer.
     Close,
 }
@@ -201,42 +189,21 @@ pub enum ToGate {
         resumed: bool,
     },
     /// A request failed.
-    Refused {
-        session: SessionId,
-        request: Option<RequestId>,
-        code: ErrorCode,
-        message: String,
-    },
+    Refused { session: SessionId, request: Option<RequestId>, code: ErrorCode, message: String },
     /// The answer to an offer.
-    Answered {
-        session: SessionId,
-        request: Option<RequestId>,
-        answer: Answer,
-    },
+    Answered { session: SessionId, request: Option<RequestId>, answer: Answer },
     /// The server's new ICE credentials.
-    Restarted {
-        session: SessionId,
-        result: Result<IceCredentials, String>,
-    },
+    Restarted { session: SessionId, result: Result<IceCredentials, String> },
     /// One event for several sessions.
-    Event {
-        to: Vec<SessionId>,
-        message: ServerMessage,
-    },
+    Event { to: Vec<SessionId>, message: ServerMessage },
     /// The transport came up.
     Connected { session: SessionId },
     /// The peer ended by itself (closed by the other side, ICE lost, or broken).
-    PeerGone {
-        session: SessionId,
-        reason: LeaveReason,
-        why: &'static str,
-    },
+    PeerGone { session: SessionId, reason: LeaveReason, why: &'static str },
+    /// A room broke: its sessions end with [`ErrorCode::Internal`], and may join again.
+    RoomEnded { sessions: Vec<SessionId> },
     /// Once a second.
-    Report {
-        worker: WorkerId,
-        counters: Box<Counters>,
-        rooms: Vec<RoomReport>,
-    },
+    Report { worker: WorkerId, counters: Box<Counters>, rooms: Vec<RoomReport> },
     /// After [`ToWorker::Drain`]: everything was said.
     Drained { worker: WorkerId },
 }
@@ -251,7 +218,7 @@ pub struct Answer {
 }
 
 /// ICE credentials of the server's side (RFC 8839 §5.4), and the candidates that go with them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IceCredentials {
     pub ufrag: String,
     pub pwd: String,

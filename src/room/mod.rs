@@ -1,3 +1,97 @@
 //! Floor 3: who is in a room, what they publish, and which track sits in which slot.
+//!
+//! [`Rooms`] is the part of a worker that is home to rooms. It takes [`RoomLetter`]s and writes
+//! letters: to sessions by way of the gate, to peers and tracks by way of their workers.
 
+pub mod assign;
 pub mod mail;
+pub mod members;
+
+use std::collections::BTreeMap;
+
+use crate::base::limits::{ROOM_MEMBERS_MAX, ROOMS_MAX};
+use crate::wire::signal::ErrorCode;
+use mail::{Outgoing, PeerLetter, RoomLetter, RoomName, RoomReport, ToGate, ToWorker};
+use members::Room;
+
+/// The rooms whose home is one worker. Created on first join, removed when empty.
+#[derive(Debug, Default)]
+pub struct Rooms {
+    rooms: BTreeMap<RoomName, Room>,
+}
+
+impl Rooms {
+    /// Takes one letter; what follows from it is appended to `out`. A letter for a room that has
+    /// ended meanwhile needs no answer: whoever wrote it is gone too.
+    pub fn handle(&mut self, name: &RoomName, letter: RoomLetter, out: &mut Vec<Outgoing>) {
+        let letter = match letter {
+            RoomLetter::Join { .. } => self.admit(name, letter, out),
+            RoomLetter::Collapse => return self.collapse(name, out),
+            letter => Some(letter),
+        };
+        let (Some(letter), Some(room)) = (letter, self.rooms.get_mut(name)) else { return };
+        room.handle(letter, out);
+        if room.is_empty() {
+            self.rooms.remove(name);
+        }
+    }
+
+    /// Ends a room without trusting its tables.
+    fn collapse(&mut self, name: &RoomName, out: &mut Vec<Outgoing>) {
+        let Some(room) = self.rooms.remove(name) else { return };
+        let mut sessions = Vec::new();
+        for address in room.addresses() {
+            sessions.push(address.session);
+            let close = ToWorker::Peer(address.participant, PeerLetter::Close);
+            out.push(Outgoing::Worker(address.worker, close));
+        }
+        out.push(Outgoing::Gate(ToGate::RoomEnded { sessions }));
+    }
+
+    /// Lets a join pass while there is room for it.
+    fn admit(
+        &mut self,
+        name: &RoomName,
+        join: RoomLetter,
+        out: &mut Vec<Outgoing>,
+    ) -> Option<RoomLetter> {
+        let RoomLetter::Join { address, request, .. } = &join else {
+            return Some(join);
+        };
+        let full = self.rooms.get(name).is_some_and(|r| r.members() >= ROOM_MEMBERS_MAX);
+        let (code, message) = if full {
+            (ErrorCode::RoomFull, format!("at most {ROOM_MEMBERS_MAX} in a room"))
+        } else if !self.rooms.contains_key(name) && self.rooms.len() >= ROOMS_MAX {
+            (ErrorCode::ServerBusy, format!("at most {ROOMS_MAX} rooms"))
+        } else {
+            self.rooms.entry(name.clone()).or_default();
+            return Some(join);
+        };
+        let (session, request) = (address.session, *request);
+        out.push(Outgoing::Gate(ToGate::Refused { session, request, code, message }));
+        None
+    }
+
+    /// Each room in numbers, in the order of their names.
+    pub fn report(&self) -> Vec<RoomReport> {
+        self.rooms.iter().map(|(name, room)| room.report(name)).collect()
+    }
+
+    /// How many rooms there are.
+    pub fn len(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Whether there is no room.
+    pub fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
+    /// Panics if a room's tables do not agree with each other.
+    pub fn check_invariants(&self) {
+        for room in self.rooms.values() {
+            assert!(!room.is_empty(), "an empty room is removed");
+            room.check_invariants();
+        }
+    }
+}

@@ -50,16 +50,9 @@ impl Letter for ToGate {
 
 /// A mailbox whose receiver sleeps in the poll that `waker` belongs to.
 pub fn mailbox<T: Letter>(waker: Arc<Waker>) -> (Sender<T>, Receiver<T>) {
-    let queue = Arc::new(Mutex::new(Queue {
-        letters: Vec::new(),
-        control: 0,
-        packets: 0,
-        closed: false,
-    }));
-    let sender = Sender {
-        queue: queue.clone(),
-        waker,
-    };
+    let queue =
+        Arc::new(Mutex::new(Queue { letters: Vec::new(), control: 0, packets: 0, closed: false }));
+    let sender = Sender { queue: queue.clone(), waker };
     (sender, Receiver { queue })
 }
 
@@ -83,10 +76,7 @@ pub struct Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Sender {
-            queue: self.queue.clone(),
-            waker: self.waker.clone(),
-        }
+        Sender { queue: self.queue.clone(), waker: self.waker.clone() }
     }
 }
 
@@ -178,11 +168,7 @@ pub struct Outbox<T> {
 impl<T: Letter> Outbox<T> {
     /// A way to `to` with nothing waiting.
     pub fn new(to: Sender<T>) -> Outbox<T> {
-        Outbox {
-            to,
-            waiting: VecDeque::new(),
-            complained: false,
-        }
+        Outbox { to, waiting: VecDeque::new(), complained: false }
     }
 
     /// Sends a letter, or keeps it when it is control and does not fit. Returns how many packets
@@ -195,11 +181,8 @@ impl<T: Letter> Outbox<T> {
             },
             Lane::Control => {
                 // What waits goes first: letters of one sender arrive in order.
-                let refused = if self.waiting.is_empty() {
-                    self.to.send(letter).err()
-                } else {
-                    Some(letter)
-                };
+                let refused =
+                    if self.waiting.is_empty() { self.to.send(letter).err() } else { Some(letter) };
                 refused.map_or(0, |letter| self.keep(letter))
             }
         }
@@ -275,10 +258,7 @@ mod tests {
         assert!(!woken(&mut poll), "the box was not empty");
         let mut letters = Vec::new();
         receiver.drain(&mut letters);
-        assert_eq!(
-            letters,
-            [Test::Control(1), Test::Media(2), Test::Control(3)]
-        );
+        assert_eq!(letters, [Test::Control(1), Test::Media(2), Test::Control(3)]);
         sender.clone().send(Test::Control(4)).unwrap();
         assert!(woken(&mut poll));
         receiver.drain(&mut letters);
@@ -322,9 +302,8 @@ mod tests {
     fn waiting_control_is_bounded() {
         let (_poll, sender, _receiver) = fixture();
         let mut outbox = Outbox::new(sender);
-        let dropped: usize = (0..2 * MAILBOX_LETTERS_MAX + 5)
-            .map(|i| outbox.post(Test::Control(i)))
-            .sum();
+        let dropped: usize =
+            (0..2 * MAILBOX_LETTERS_MAX + 5).map(|i| outbox.post(Test::Control(i))).sum();
         assert_eq!(dropped, 5);
     }
 

@@ -1,8 +1,9 @@
 //! Floor 5: the only place with system calls, clocks and threads. It carries bytes in and out and
 //! decides nothing.
 
-pub mod addresses;
-pub mod certs;
+pub mod conn;
+pub mod gate_loop;
 pub mod mailbox;
 pub mod phase;
-pub mod udp;
+pub mod tls;
+pub mod websocket;

@@ -42,10 +42,7 @@ pub struct PhaseSwitch {
 impl PhaseSwitch {
     /// In [`Phase::Serve`], waking `wakers` on each change.
     pub fn new(wakers: Vec<Arc<Waker>>) -> PhaseSwitch {
-        PhaseSwitch {
-            phase: Arc::new(AtomicU8::new(0)),
-            wakers,
-        }
+        PhaseSwitch { phase: Arc::new(AtomicU8::new(0)), wakers }
     }
 
     /// A view for one thread.

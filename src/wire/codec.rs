@@ -62,13 +62,9 @@ impl Codec {
     pub fn accepts(self, sent: Codec) -> u8 {
         match (self, sent) {
             (a, b) if a == b => 2,
-            (
-                Codec::H264 { mode: a, profile },
-                Codec::H264 {
-                    mode: b,
-                    profile: sent,
-                },
-            ) if a == b => {
+            (Codec::H264 { mode: a, profile }, Codec::H264 { mode: b, profile: sent })
+                if a == b =>
+            {
                 let same_profile = is_constrained_baseline(profile)
                     == is_constrained_baseline(sent)
                     && profile >> 8 == sent >> 8;
@@ -110,9 +106,6 @@ mod tests {
         assert_eq!(h264(0x42e0, 1).accepts(h264(0x4200, 1)), 0);
         assert_eq!(h264(0x640c, 1).accepts(h264(0x6400, 1)), 1);
         assert_eq!(Codec::Vp8.accepts(Codec::Vp9 { profile: 0 }), 0);
-        assert_eq!(
-            Codec::Vp9 { profile: 0 }.accepts(Codec::Vp9 { profile: 2 }),
-            0
-        );
+        assert_eq!(Codec::Vp9 { profile: 0 }.accepts(Codec::Vp9 { profile: 2 }), 0);
     }
 }

@@ -19,19 +19,11 @@ pub struct HttpError {
 
 impl HttpError {
     pub(super) const fn bad(detail: &'static str) -> HttpError {
-        HttpError {
-            status: 400,
-            code: ErrorCode::BadRequest,
-            detail,
-        }
+        HttpError { status: 400, code: ErrorCode::BadRequest, detail }
     }
 
     pub(super) const fn too_large(status: u16, detail: &'static str) -> HttpError {
-        HttpError {
-            status,
-            code: ErrorCode::TooLarge,
-            detail,
-        }
+        HttpError { status, code: ErrorCode::TooLarge, detail }
     }
 }
 
@@ -82,9 +74,7 @@ impl Head {
 
     /// Whether one of the comma-separated tokens of header `name` is `token`, in any case.
     pub fn has_token(&self, name: &str, token: &str) -> bool {
-        self.all(name)
-            .flat_map(|v| v.split(','))
-            .any(|t| t.trim().eq_ignore_ascii_case(token))
+        self.all(name).flat_map(|v| v.split(',')).any(|t| t.trim().eq_ignore_ascii_case(token))
     }
 
     /// Whether the body's media type is `expected`, parameters aside.
@@ -182,9 +172,9 @@ fn framing(head: &Head, version: u8) -> Result<Framing, HttpError> {
     let mut codings = head.all("transfer-encoding");
     match (lengths.next(), codings.next()) {
         (None, None) => Ok(Framing::Length(0)),
-        (Some(_), Some(_)) => Err(HttpError::bad(
-            "Content-Length and Transfer-Encoding exclude each other",
-        )),
+        (Some(_), Some(_)) => {
+            Err(HttpError::bad("Content-Length and Transfer-Encoding exclude each other"))
+        }
         (Some(length), None) => {
             if lengths.next().is_some() {
                 return Err(HttpError::bad("more than one Content-Length"));
@@ -226,11 +216,7 @@ pub struct Response {
 impl Response {
     /// A response without a body.
     pub fn empty(status: u16) -> Response {
-        Response {
-            status,
-            headers: Vec::new(),
-            body: Cow::Borrowed(b""),
-        }
+        Response { status, headers: Vec::new(), body: Cow::Borrowed(b"") }
     }
 
     /// A response with a body of that media type.
@@ -313,11 +299,7 @@ pub fn switching_protocols(key: &str) -> Response {
 /// Where a request that came without TLS belongs; `None` when its Host is not one.
 pub fn to_https(head: &Head) -> Option<Response> {
     let host = head.header("host").filter(|host| is_authority(host))?;
-    let path = if head.target == "*" {
-        "/"
-    } else {
-        &head.target
-    };
+    let path = if head.target == "*" { "/" } else { &head.target };
     let response = Response::empty(308).with("Location", format!("https://{host}{path}"));
     Some(response)
 }
@@ -421,26 +403,14 @@ mod tests {
         }
         assert_eq!(status(&post("Transfer-Encoding: gzip, chunked\r\n")), 501);
         assert_eq!(status(&post("Content-Length: 65537\r\n")), 413);
-        assert_eq!(
-            status(&post("Content-Length: 99999999999999999999999\r\n")),
-            413
-        );
+        assert_eq!(status(&post("Content-Length: 99999999999999999999999\r\n")), 413);
         assert_eq!(status("GET / HTTP/1.1\r\n\r\n"), 400);
         assert_eq!(status("GET / HTTP/2.0\r\n\r\n"), 505);
         assert_eq!(status("GET x HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
         let many = "X: y\r\n".repeat(HTTP_HEADERS_MAX);
         assert_eq!(status(&post(&many)), 431);
-        assert_eq!(
-            head_end(&[b'a'; HTTP_HEAD_BYTES_MAX], 0)
-                .unwrap_err()
-                .status,
-            431
-        );
-        assert!(
-            head_end(b"GET / HTTP/1.1\r\nHost: a\r\n\r", 0)
-                .unwrap()
-                .is_none()
-        );
+        assert_eq!(head_end(&[b'a'; HTTP_HEAD_BYTES_MAX], 0).unwrap_err().status, 431);
+        assert!(head_end(b"GET / HTTP/1.1\r\nHost: a\r\n\r", 0).unwrap().is_none());
     }
 
     #[test]
@@ -454,6 +424,24 @@ mod tests {
         let mut out = Vec::new();
         Response::empty(204).write(&mut out, false, false);
         assert_eq!(out, b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+    }
+
+    #[test]
+    fn no_bytes_panic() {
+        let mut rng = crate::base::rng::Rng::from_seed([5; 32]);
+        let pieces = ["GET ", "/", " HTTP/1.1", "\r\n", "Host: a", ":", "0", "f", "\n", "\u{ff}"];
+        for _ in 0..20_000 {
+            let mut text = String::new();
+            for _ in 0..rng.next_u64() % 24 {
+                text += pieces[(rng.next_u64() % pieces.len() as u64) as usize];
+            }
+            if let Ok(Some(end)) = head_end(text.as_bytes(), 0) {
+                let _ = parse_head(&text.as_bytes()[..end]);
+            }
+            let _ = super::super::chunked::Chunked::default().take(text.as_bytes());
+            let _ = percent_decode(&text);
+            let _ = super::super::sdpfrag::parse(text.as_bytes());
+        }
     }
 
     #[test]

@@ -24,10 +24,7 @@ pub fn parse(body: &[u8]) -> Option<Fragment> {
         Some(value) if is_credential(value, shortest) => Some(Some(value.to_owned())),
         Some(_) => None,
     };
-    Some(Fragment {
-        ufrag: credential("a=ice-ufrag:", 4)?,
-        pwd: credential("a=ice-pwd:", 22)?,
-    })
+    Some(Fragment { ufrag: credential("a=ice-ufrag:", 4)?, pwd: credential("a=ice-pwd:", 22)? })
 }
 
 fn is_credential(value: &str, shortest: usize) -> bool {

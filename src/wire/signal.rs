@@ -149,41 +149,21 @@ impl Request {
         let value: serde_json::Value = serde_json::from_str(text)
             .map_err(|e| fail(None, ErrorCode::BadJson, format!("not JSON: {e}")))?;
         let Some(object) = value.as_object() else {
-            return Err(fail(
-                None,
-                ErrorCode::BadMessage,
-                "not a JSON object".into(),
-            ));
+            return Err(fail(None, ErrorCode::BadMessage, "not a JSON object".into()));
         };
         let id = match object.get("id") {
             None => None,
             Some(id) => Some(id.as_u64().filter(|id| *id <= 1 << 53).ok_or_else(|| {
-                fail(
-                    None,
-                    ErrorCode::BadMessage,
-                    "\"id\" takes an integer from 0 to 2^53".into(),
-                )
+                fail(None, ErrorCode::BadMessage, "\"id\" takes an integer from 0 to 2^53".into())
             })?),
         };
         let kind = match object.get("type") {
             Some(serde_json::Value::String(kind)) => kind.clone(),
             _ => {
-                return Err(fail(
-                    id,
-                    ErrorCode::BadMessage,
-                    "\"type\" is missing".into(),
-                ));
+                return Err(fail(id, ErrorCode::BadMessage, "\"type\" is missing".into()));
             }
         };
-        let known = [
-            "join",
-            "resume",
-            "offer",
-            "candidate",
-            "update",
-            "leave",
-            "ping",
-        ];
+        let known = ["join", "resume", "offer", "candidate", "update", "leave", "ping"];
         if !known.contains(&kind.as_str()) {
             let shown: String = kind.chars().take(32).collect();
             return Err(fail(
@@ -469,15 +449,9 @@ mod tests {
         assert_eq!(code("{").code, ErrorCode::BadJson);
         assert_eq!(code("[]").code, ErrorCode::BadMessage);
         assert_eq!(code("{\"id\":3}").id, Some(3));
-        assert_eq!(
-            code("{\"id\":-3,\"type\":\"ping\"}").code,
-            ErrorCode::BadMessage
-        );
+        assert_eq!(code("{\"id\":-3,\"type\":\"ping\"}").code, ErrorCode::BadMessage);
         let unknown = code("{\"id\":7,\"type\":\"shout\"}");
-        assert_eq!(
-            (unknown.id, unknown.code),
-            (Some(7), ErrorCode::UnknownType)
-        );
+        assert_eq!((unknown.id, unknown.code), (Some(7), ErrorCode::UnknownType));
         let missing = code("{\"id\":8,\"type\":\"join\",\"room\":\"x\"}");
         assert_eq!((missing.id, missing.code), (Some(8), ErrorCode::BadMessage));
         assert!(missing.message.contains("name"), "{}", missing.message);

@@ -1,98 +1,196 @@
-//! Floor 4: stand-in for the worker core, with the same door.
+//! Floor 4: all that one core owns. Sans-IO: datagrams, letters and time go in; transmits,
+//! letters and the next deadline come out.
+//!
+//! A turn of the shell is: any number of [`Worker::handle_datagram`], [`Worker::handle_letter`]
+//! and [`Worker::handle_timeout`], then [`Worker::flush`], which visits each subscriber once with
+//! all that came in for it, then the transmits and letters are taken away.
 
+mod convert;
+mod forward;
+mod guard;
+mod ingress;
+mod letters;
+mod mux;
+mod negotiate;
+mod peer;
+mod tracks;
+
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
 
 use crate::base::counters::Counters;
-use crate::base::ids::WorkerId;
+use crate::base::deadlines::Deadlines;
+use crate::base::ids::{ParticipantId, TrackId, WorkerId};
 use crate::base::rng::Rng;
-use crate::room::mail::{ToGate, ToWorker};
+use crate::media::packet::Packet;
+use crate::room::Rooms;
+use crate::room::mail::{HandedDatagram, ToGate, ToWorker};
 
+pub use crate::room::mail::Outgoing;
+pub use peer::Certificate;
+
+use guard::AtWork;
+use mux::{Mux, PeerKey};
+use peer::Peer;
+use tracks::Tracks;
+
+/// What a worker is made of.
+#[derive(Clone)]
+pub struct WorkerConfig {
+    pub id: WorkerId,
+    /// How many there are, at least one.
+    pub workers: usize,
+    /// The addresses given to clients, best first; at least one. A datagram's local address is
+    /// matched to one of these; behind a NAT, where none matches, the first is meant.
+    pub candidates: Vec<SocketAddr>,
+    pub certificate: Certificate,
+}
+
+/// A datagram to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
+    /// The candidate that it leaves from.
     pub local: IpAddr,
     pub remote: SocketAddr,
     pub bytes: Vec<u8>,
 }
 
-#[derive(Debug, Clone)]
-pub struct Certificate;
-
-impl Certificate {
-    pub fn generate() -> Certificate {
-        Certificate
-    }
+/// What a deadline is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Timer {
+    /// `str0m` asked to be called.
+    Peer(PeerKey),
+    /// A WHIP or WHEP client has to have connected.
+    Connect(PeerKey),
+    /// A keyframe was asked for and has not come.
+    Keyframe(TrackId),
+    Report,
 }
 
-pub struct WorkerConfig {
-    pub id: WorkerId,
-    pub workers: usize,
-    pub candidates: Vec<SocketAddr>,
-    pub certificate: Certificate,
-}
+/// Between two reports to the gate.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-pub enum Outgoing {
-    Worker(WorkerId, ToWorker),
-    Gate(ToGate),
-}
-
+/// One core's share of the server.
 pub struct Worker {
     config: WorkerConfig,
-    transmits: Vec<Transmit>,
-    letters: Vec<Outgoing>,
+    rng: Rng,
+    mux: Mux,
+    peers: Slab<Peer>,
+    by_participant: HashMap<ParticipantId, PeerKey>,
+    tracks: Tracks,
+    rooms: Rooms,
+    deadlines: Deadlines<Timer>,
     counters: Counters,
+    transmits: Vec<Transmit>,
+    /// Letters as they are written, to whomever.
+    letters: Vec<Outgoing>,
+    /// Those of them that are to this worker itself: opened before the turn ends.
+    to_self: Vec<ToWorker>,
+    /// Those that leave.
+    outbox: Vec<Outgoing>,
+    /// Peers that were asked for something which leaves when they are drained.
+    asking: Vec<PeerKey>,
+    /// What is being worked on, so that a panic is felt by that alone.
+    at_work: AtWork,
+    /// Per worker: datagrams and packets that leave at the end of the turn.
+    handed: Vec<Vec<HandedDatagram>>,
+    relayed: Vec<Vec<(TrackId, Vec<Packet>)>>,
 }
 
 impl Worker {
-    pub fn new(config: WorkerConfig, _rng: Rng, _now: Instant) -> Worker {
+    /// A worker with no peers. `now` is when its first report counts from.
+    pub fn new(config: WorkerConfig, rng: Rng, now: Instant) -> Worker {
+        assert!(!config.candidates.is_empty(), "the shell announces at least one address");
+        assert!(config.id.index() < config.workers);
+        let mut deadlines = Deadlines::default();
+        deadlines.set(Timer::Report, now);
         Worker {
+            handed: (0..config.workers).map(|_| Vec::new()).collect(),
+            relayed: (0..config.workers).map(|_| Vec::new()).collect(),
             config,
+            rng,
+            mux: Mux::default(),
+            peers: Slab::new(),
+            by_participant: HashMap::new(),
+            tracks: Tracks::default(),
+            rooms: Rooms::default(),
+            deadlines,
+            counters: Counters::default(),
             transmits: Vec::new(),
             letters: Vec::new(),
-            counters: Counters::default(),
+            to_self: Vec::new(),
+            outbox: Vec::new(),
+            asking: Vec::new(),
+            at_work: AtWork::Nothing,
         }
     }
 
-    /// Echoes, so that the loop around it can be tested.
-    pub fn handle_datagram(
-        &mut self,
-        _now: Instant,
-        remote: SocketAddr,
-        local: IpAddr,
-        bytes: &[u8],
-    ) {
-        self.counters.datagrams_in += 1;
-        self.transmits.push(Transmit {
-            local,
-            remote,
-            bytes: bytes.to_vec(),
-        });
+    /// All that is due by `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.guard(now, |worker| worker.due(now));
     }
 
-    pub fn handle_letter(&mut self, _now: Instant, letter: ToWorker) {
-        if let ToWorker::Drain = letter {
-            let worker = self.config.id;
-            self.letters
-                .push(Outgoing::Gate(ToGate::Drained { worker }));
+    fn due(&mut self, now: Instant) {
+        while let Some(timer) = self.deadlines.pop_due(now) {
+            match timer {
+                Timer::Peer(key) => self.tick(key, now),
+                Timer::Connect(key) => self.give_up_connecting(key, now),
+                Timer::Keyframe(track) => self.ask_publisher(track, now),
+                Timer::Report => self.report(now),
+            }
         }
+        self.settle(now);
     }
 
-    pub fn handle_timeout(&mut self, _now: Instant) {}
-
-    pub fn flush(&mut self, _now: Instant) {}
-
+    /// Datagrams to send, in order; the caller takes them.
     pub fn transmits(&mut self) -> &mut Vec<Transmit> {
         &mut self.transmits
     }
 
+    /// Letters to deliver, in order.
     pub fn take_letters(&mut self) -> Vec<Outgoing> {
-        std::mem::take(&mut self.letters)
+        std::mem::take(&mut self.outbox)
     }
 
+    /// The earliest deadline.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.deadlines.next()
     }
 
+    /// For what the shell counts on the worker's behalf.
     pub fn counters_mut(&mut self) -> &mut Counters {
         &mut self.counters
+    }
+
+    fn report(&mut self, now: Instant) {
+        self.deadlines.set(Timer::Report, now + REPORT_INTERVAL);
+        self.counters.peers = self.peers.len() as u64;
+        self.counters.rooms = self.rooms.len() as u64;
+        self.letters.push(Outgoing::Gate(ToGate::Report {
+            worker: self.config.id,
+            counters: Box::new(self.counters),
+            rooms: self.rooms.report(),
+        }));
+    }
+
+    /// Panics if the worker's tables do not agree with each other. For tests and simulation.
+    pub fn check_invariants(&self) {
+        self.rooms.check_invariants();
+        assert_eq!(self.by_participant.len(), self.peers.len());
+        for (participant, key) in &self.by_participant {
+            let peer = &self.peers[key.0];
+            assert_eq!(peer.address.participant, *participant);
+            assert_eq!(self.mux.peer_of_ufrag(&peer.ufrag), Some(*key));
+            assert_eq!(self.mux.entries_of(*key), (1, peer.paths.len()));
+        }
+        for (_, track) in self.tracks.iter() {
+            for (key, mid) in &track.subscribers {
+                let peer = self.peers.get(key.0).expect("a subscriber is a peer");
+                assert!(peer.slots.iter().any(|s| s.mid == *mid), "a subscriber has the slot");
+            }
+        }
     }
 }

@@ -28,22 +28,14 @@ fn whip(w: &mut World, conn: u64) -> (Address, String) {
     w.enter(address, request, false);
     let request = w.offer_letter();
     w.nothing();
-    w.letter(ToGate::Answered {
-        session: address.session,
-        request,
-        answer: answer("one"),
-    });
+    w.letter(ToGate::Answered { session: address.session, request, answer: answer("one") });
     let response = w.response(ConnId(conn));
     assert_eq!(response.status, 201);
     assert_eq!(header(&response, "Content-Type"), "application/sdp");
     assert_eq!(header(&response, "ETag"), "\"one\"");
     assert_eq!(header(&response, "Access-Control-Allow-Origin"), "*");
-    let links: Vec<&str> = response
-        .headers
-        .iter()
-        .filter(|(n, _)| *n == "Link")
-        .map(|(_, v)| v.as_ref())
-        .collect();
+    let links: Vec<&str> =
+        response.headers.iter().filter(|(n, _)| *n == "Link").map(|(_, v)| v.as_ref()).collect();
     assert_eq!(
         links,
         [
@@ -61,9 +53,7 @@ fn whip_is_created_and_deleted() {
     let mut w = World::new(1);
     let (address, url) = whip(&mut w, 1);
     w.drop_socket(ConnId(1), None);
-    w.letter(ToGate::Connected {
-        session: address.session,
-    });
+    w.letter(ToGate::Connected { session: address.session });
     w.pass(CONNECT_TIMEOUT * 2);
     w.nothing();
     w.ask(2, &format!("GET {url}"), "");
@@ -80,30 +70,13 @@ fn whip_is_created_and_deleted() {
 #[test]
 fn whep_says_whom_it_wants() {
     let mut w = World::new(1);
-    w.ask(
-        1,
-        "POST /whep/a%20b/Ada\r\nContent-Type: application/sdp",
-        "v=0",
-    );
+    w.ask(1, "POST /whep/a%20b/Ada\r\nContent-Type: application/sdp", "v=0");
     let (_, name, role, _) = w.join_letter();
-    assert_eq!(
-        role,
-        Role::Whep {
-            only: Some("Ada".into())
-        }
-    );
+    assert_eq!(role, Role::Whep { only: Some("Ada".into()) });
     assert!(name.starts_with("whep-"));
-    w.ask(
-        2,
-        "POST /whep/a%20b\r\nContent-Type: application/sdp",
-        "v=0",
-    );
+    w.ask(2, "POST /whep/a%20b\r\nContent-Type: application/sdp", "v=0");
     assert_eq!(w.join_letter().2, Role::Whep { only: None });
-    w.ask(
-        3,
-        "POST /whip/a%20b/B%C3%A4r\r\nContent-Type: application/sdp",
-        "v=0",
-    );
+    w.ask(3, "POST /whip/a%20b/B%C3%A4r\r\nContent-Type: application/sdp", "v=0");
     assert_eq!(w.join_letter().1, "Bär");
 }
 
@@ -113,48 +86,13 @@ fn bad_posts_are_refused() {
     let long = "x".repeat(SDP_BYTES_MAX + 1);
     for (request, body, status, code) in [
         ("POST /whip/a", "v=0", 415, "unsupported_media_type"),
-        (
-            "POST /whip/a\r\nContent-Type: text/plain",
-            "v=0",
-            415,
-            "unsupported_media_type",
-        ),
-        (
-            "POST /whip/a\r\nContent-Type: application/sdp",
-            &long,
-            413,
-            "too_large",
-        ),
-        (
-            "POST /whip/%zz\r\nContent-Type: application/sdp",
-            "v=0",
-            400,
-            "bad_request",
-        ),
-        (
-            "POST /whip/%0a\r\nContent-Type: application/sdp",
-            "v=0",
-            400,
-            "bad_name",
-        ),
-        (
-            "POST /whip/\r\nContent-Type: application/sdp",
-            "v=0",
-            400,
-            "bad_name",
-        ),
-        (
-            "POST /whip\r\nContent-Type: application/sdp",
-            "v=0",
-            404,
-            "not_found",
-        ),
-        (
-            "POST /whip/a/b/c\r\nContent-Type: application/sdp",
-            "v=0",
-            404,
-            "not_found",
-        ),
+        ("POST /whip/a\r\nContent-Type: text/plain", "v=0", 415, "unsupported_media_type"),
+        ("POST /whip/a\r\nContent-Type: application/sdp", &long, 413, "too_large"),
+        ("POST /whip/%zz\r\nContent-Type: application/sdp", "v=0", 400, "bad_request"),
+        ("POST /whip/%0a\r\nContent-Type: application/sdp", "v=0", 400, "bad_name"),
+        ("POST /whip/\r\nContent-Type: application/sdp", "v=0", 400, "bad_name"),
+        ("POST /whip\r\nContent-Type: application/sdp", "v=0", 404, "not_found"),
+        ("POST /whip/a/b/c\r\nContent-Type: application/sdp", "v=0", 404, "not_found"),
         ("GET /whip/a", "", 405, "method_not_allowed"),
         ("GET /nothing", "", 404, "not_found"),
         ("POST /", "", 405, "method_not_allowed"),
@@ -164,11 +102,7 @@ fn bad_posts_are_refused() {
     ] {
         w.ask(1, request, body);
         let response = w.response(ConnId(1));
-        assert_eq!(
-            (response.status, &*problem(&response)),
-            (status, code),
-            "{request}"
-        );
+        assert_eq!((response.status, &*problem(&response)), (status, code), "{request}");
         w.nothing();
     }
 }
@@ -245,26 +179,14 @@ fn patches_are_told_apart() {
     let (_, url) = whip(&mut w, 1);
     let sdpfrag = "Content-Type: application/trickle-ice-sdpfrag";
     for (headers, body, status) in [
-        (
-            "Content-Type: application/sdp\r\nIf-Match: *".to_owned(),
-            TRICKLE,
-            415,
-        ),
+        ("Content-Type: application/sdp\r\nIf-Match: *".to_owned(), TRICKLE, 415),
         (sdpfrag.to_owned(), TRICKLE, 428),
         (format!("{sdpfrag}\r\nIf-Match: \"two\""), TRICKLE, 412),
         (format!("{sdpfrag}\r\nIf-Match: \"two\""), RESTART, 412),
         (format!("{sdpfrag}\r\nIf-Match: \"one\""), TRICKLE, 204),
-        (
-            format!("{sdpfrag}\r\nIf-Match: \"two\", \"one\""),
-            TRICKLE,
-            204,
-        ),
+        (format!("{sdpfrag}\r\nIf-Match: \"two\", \"one\""), TRICKLE, 204),
         (format!("{sdpfrag}\r\nIf-Match: *"), TRICKLE, 204),
-        (
-            format!("{sdpfrag}\r\nIf-Match: *"),
-            "a=end-of-candidates\r\n",
-            204,
-        ),
+        (format!("{sdpfrag}\r\nIf-Match: *"), "a=end-of-candidates\r\n", 204),
         (format!("{sdpfrag}\r\nIf-Match: *"), "hello", 400),
         (format!("{sdpfrag}\r\nIf-Match: *"), HALF, 400),
     ] {
@@ -291,22 +213,11 @@ fn an_ice_restart_is_answered_by_the_peer() {
     }
     w.ask(3, &patch, RESTART);
     assert_eq!(w.response(ConnId(3)).status, 409);
-    w.letter(ToGate::Restarted {
-        session,
-        result: Ok(ice("two")),
-    });
+    w.letter(ToGate::Restarted { session, result: Ok(ice("two")) });
     let response = w.response(ConnId(2));
-    assert_eq!(
-        (response.status, header(&response, "ETag")),
-        (200, "\"two\"")
-    );
+    assert_eq!((response.status, header(&response, "ETag")), (200, "\"two\""));
     let body = String::from_utf8(response.body.into_owned()).unwrap();
-    for line in [
-        "a=mid:m",
-        "a=ice-ufrag:two",
-        "a=candidate:1 1",
-        "a=end-of-candidates",
-    ] {
+    for line in ["a=mid:m", "a=ice-ufrag:two", "a=candidate:1 1", "a=end-of-candidates"] {
         assert!(body.contains(&format!("\r\n{line}")), "{body}");
     }
     // The new credentials are now the known ones, and the old ETag is not.
@@ -317,10 +228,7 @@ fn an_ice_restart_is_answered_by_the_peer() {
     // Refused, unanswered, and abandoned restarts leave the session as it is.
     w.ask(2, &patch, TRICKLE);
     w.peer_letter();
-    w.letter(ToGate::Restarted {
-        session,
-        result: Err("no peer".into()),
-    });
+    w.letter(ToGate::Restarted { session, result: Err("no peer".into()) });
     assert_eq!(w.response(ConnId(2)).status, 500);
     w.ask(2, &patch, TRICKLE);
     w.peer_letter();
@@ -329,10 +237,7 @@ fn an_ice_restart_is_answered_by_the_peer() {
     w.ask(2, &patch, TRICKLE);
     w.peer_letter();
     w.drop_socket(ConnId(2), None);
-    w.letter(ToGate::Restarted {
-        session,
-        result: Ok(ice("three")),
-    });
+    w.letter(ToGate::Restarted { session, result: Ok(ice("three")) });
     w.nothing();
     w.ask(3, &patch, TRICKLE);
     assert_eq!(w.response(ConnId(3)).status, 204);
@@ -380,18 +285,11 @@ fn the_page_is_served_once() {
     assert_eq!(page.status, 200);
     assert!(header(&page, "Content-Security-Policy").contains("frame-ancestors 'none'"));
     let etag = header(&page, "ETag").to_owned();
-    w.ask(
-        1,
-        &format!("HEAD /r/standup\r\nIf-None-Match: W/{etag}"),
-        "",
-    );
+    w.ask(1, &format!("HEAD /r/standup\r\nIf-None-Match: W/{etag}"), "");
     assert_eq!(w.response(ConnId(1)).status, 304);
     w.ask(1, "GET /trackyard.js", "");
     let sdk = w.response(ConnId(1));
-    assert_eq!(
-        header(&sdk, "Content-Type"),
-        "text/javascript; charset=utf-8"
-    );
+    assert_eq!(header(&sdk, "Content-Type"), "text/javascript; charset=utf-8");
 }
 
 #[test]
@@ -404,10 +302,7 @@ fn only_the_own_page_may_open_a_websocket() {
         "",
     );
     let response = w.response(ConnId(1));
-    assert_eq!(
-        (response.status, &*problem(&response)),
-        (403, "foreign_origin")
-    );
+    assert_eq!((response.status, &*problem(&response)), (403, "foreign_origin"));
     w.ask(1, &format!("{upgrade}\r\nSec-WebSocket-Version: 8"), "");
     let response = w.response(ConnId(1));
     assert_eq!(header(&response, "Sec-WebSocket-Version"), "13");
@@ -420,12 +315,8 @@ fn only_the_own_page_may_open_a_websocket() {
 #[test]
 fn reports_become_metrics_and_rooms() {
     let mut w = World::new(2);
-    let room = |name: &str| RoomReport {
-        room: name.into(),
-        participants: 1,
-        viewers: 2,
-        tracks: 3,
-    };
+    let room =
+        |name: &str| RoomReport { room: name.into(), participants: 1, viewers: 2, tracks: 3 };
     for (worker, names) in [(0, ["z", "b"]), (1, ["a", "c"])] {
         let mut counters = crate::base::counters::Counters::default();
         counters.packets_in = 40 + worker;
@@ -438,12 +329,8 @@ fn reports_become_metrics_and_rooms() {
     }
     w.ask(1, "GET /api/rooms", "");
     let rooms: Value = serde_json::from_slice(&w.response(ConnId(1)).body).unwrap();
-    let names: Vec<&str> = rooms
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|r| r["room"].as_str().unwrap())
-        .collect();
+    let names: Vec<&str> =
+        rooms.as_array().unwrap().iter().map(|r| r["room"].as_str().unwrap()).collect();
     assert_eq!(names, ["a", "b", "c", "z"]);
     w.joined(2, "r", "a");
     w.ask(1, "GET /metrics", "");
@@ -463,8 +350,5 @@ fn reports_become_metrics_and_rooms() {
     assert!(text.ends_with("\n# EOF\n"));
     w.ask(1, "GET /healthz", "");
     let health: Value = serde_json::from_slice(&w.response(ConnId(1)).body).unwrap();
-    assert_eq!(
-        (&health["status"], &health["sessions"]),
-        (&json!("ok"), &json!(1))
-    );
+    assert_eq!((&health["status"], &health["sessions"]), (&json!("ok"), &json!(1)));
 }

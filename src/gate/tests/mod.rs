@@ -147,10 +147,8 @@ impl World {
         let text = format!("{request}\r\nHost: a.example:8443\r\n\r\n");
         let text = text.replacen("\r\n", " HTTP/1.1\r\n", 1);
         let end = head_end(text.as_bytes(), 0).unwrap().unwrap();
-        let request = Request {
-            head: parse_head(&text.as_bytes()[..end]).unwrap(),
-            body: body.into(),
-        };
+        let request =
+            Request { head: parse_head(&text.as_bytes()[..end]).unwrap(), body: body.into() };
         let conn = ConnId(conn);
         self.give(GateInput::Request { conn, request });
     }
@@ -165,10 +163,7 @@ impl World {
         match self.next() {
             GateOutput::Upgrade { conn: to, response } => {
                 assert_eq!((to, response.status), (ConnId(conn), 101));
-                let accept = (
-                    "Sec-WebSocket-Accept",
-                    "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into(),
-                );
+                let accept = ("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into());
                 assert!(response.headers.contains(&accept));
             }
             other => panic!("not an upgrade: {other:?}"),
@@ -179,15 +174,7 @@ impl World {
     /// The next output is a join; what it says.
     fn join_letter(&mut self) -> (Address, String, Role, Option<RequestId>) {
         match self.room_letter() {
-            (
-                worker,
-                RoomLetter::Join {
-                    address,
-                    name,
-                    role,
-                    request,
-                },
-            ) => {
+            (worker, RoomLetter::Join { address, name, role, request }) => {
                 assert_eq!(worker, address.home);
                 (address, name, role, request)
             }
@@ -222,16 +209,9 @@ impl World {
         self.enter(address, request, false);
         assert!(matches!(self.next(), GateOutput::Admit { conn: to } if to == conn));
         let joined = self.text(conn);
-        assert_eq!(
-            (&joined["type"], &joined["id"]),
-            (&json!("joined"), &json!(1))
-        );
+        assert_eq!((&joined["type"], &joined["id"]), (&json!("joined"), &json!(1)));
         self.nothing();
-        Joined {
-            conn,
-            address,
-            secret: joined["session"].as_str().unwrap().to_owned(),
-        }
+        Joined { conn, address, secret: joined["session"].as_str().unwrap().to_owned() }
     }
 
     fn drop_socket(&mut self, conn: ConnId, code: Option<u16>) {

@@ -8,18 +8,9 @@ fn the_first_error_is_answered_and_does_not_close() {
     for (message, code) in [
         (json!({"type":"offer","id":7,"sdp":"v=0"}), "not_joined"),
         (json!({"type":"ping","id":7}), "not_joined"),
-        (
-            json!({"type":"resume","id":7,"session":"x"}),
-            "session_gone",
-        ),
-        (
-            json!({"type":"join","id":7,"room":" ","name":"a"}),
-            "bad_name",
-        ),
-        (
-            json!({"type":"join","id":7,"room":"a","name":"\n"}),
-            "bad_name",
-        ),
+        (json!({"type":"resume","id":7,"session":"x"}), "session_gone"),
+        (json!({"type":"join","id":7,"room":" ","name":"a"}), "bad_name"),
+        (json!({"type":"join","id":7,"room":"a","name":"\n"}), "bad_name"),
         (json!({"type":"join","id":7,"room":"a"}), "bad_message"),
         (json!({"type":"dance","id":7}), "unknown_type"),
     ] {
@@ -27,10 +18,7 @@ fn the_first_error_is_answered_and_does_not_close() {
         let error = w.text(c);
         assert_eq!((&error["code"], &error["id"]), (&json!(code), &json!(7)));
     }
-    w.give(GateInput::Text {
-        conn: c,
-        text: "{".into(),
-    });
+    w.give(GateInput::Text { conn: c, text: "{".into() });
     assert_eq!(w.error(c), "bad_json");
     w.give(GateInput::Binary { conn: c });
     assert_eq!(w.error(c), "bad_message");
@@ -64,16 +52,10 @@ fn many_errors_in_a_row_close_and_one_success_forgives() {
 #[test]
 fn peers_go_to_the_idlest_worker_and_rooms_to_their_home() {
     let mut w = World::new(3);
-    let joined: Vec<Joined> = (0..6)
-        .map(|i| w.joined(i, "room", &format!("p{i}")))
-        .collect();
+    let joined: Vec<Joined> = (0..6).map(|i| w.joined(i, "room", &format!("p{i}"))).collect();
     let workers: Vec<u16> = joined.iter().map(|j| j.address.worker.0).collect();
     assert_eq!(workers, [0, 1, 2, 0, 1, 2]);
-    assert!(
-        joined
-            .iter()
-            .all(|j| j.address.home == joined[0].address.home)
-    );
+    assert!(joined.iter().all(|j| j.address.home == joined[0].address.home));
     w.drop_socket(joined[1].conn, Some(1001));
     w.ended(LeaveReason::Left);
     assert_eq!(w.joined(9, "other", "x").address.worker.0, 1);
@@ -92,10 +74,7 @@ fn a_refused_join_leaves_the_socket_free_to_join_again() {
         message: "full".into(),
     });
     let error = w.text(c);
-    assert_eq!(
-        (&error["code"], &error["id"]),
-        (&json!("room_full"), &json!(5))
-    );
+    assert_eq!((&error["code"], &error["id"]), (&json!("room_full"), &json!(5)));
     w.nothing();
     w.say(c, json!({"type":"join","id":6,"room":"b","name":"b"}));
     w.join_letter();
@@ -113,28 +92,15 @@ fn offers_are_answered_one_after_the_other() {
     assert_eq!(w.error(a.conn), "server_busy");
     w.nothing();
     let session = a.address.session;
-    w.letter(ToGate::Answered {
-        session,
-        request: first,
-        answer: answer("u1"),
-    });
+    w.letter(ToGate::Answered { session, request: first, answer: answer("u1") });
     assert_eq!(w.text(a.conn)["id"], 2);
     let candidate = w.text(a.conn);
     assert_eq!(candidate["mid"], "m");
-    assert!(
-        candidate["candidate"]
-            .as_str()
-            .unwrap()
-            .starts_with("candidate:")
-    );
+    assert!(candidate["candidate"].as_str().unwrap().starts_with("candidate:"));
     assert_eq!(w.text(a.conn)["candidate"], "");
     let second = w.offer_letter();
     // The first one's answer, come twice, meets nobody.
-    w.letter(ToGate::Answered {
-        session,
-        request: first,
-        answer: answer("u1"),
-    });
+    w.letter(ToGate::Answered { session, request: first, answer: answer("u1") });
     w.nothing();
     w.letter(ToGate::Refused {
         session,
@@ -143,10 +109,7 @@ fn offers_are_answered_one_after_the_other() {
         message: "no".into(),
     });
     let error = w.text(a.conn);
-    assert_eq!(
-        (&error["code"], &error["id"]),
-        (&json!("bad_sdp"), &json!(3))
-    );
+    assert_eq!((&error["code"], &error["id"]), (&json!("bad_sdp"), &json!(3)));
     let long = "x".repeat(crate::base::limits::SDP_BYTES_MAX + 1);
     w.say(a.conn, json!({"type":"offer","id":5,"sdp":long}));
     assert_eq!(w.error(a.conn), "bad_sdp");
@@ -157,19 +120,13 @@ fn what_no_worker_answers_is_answered_in_time() {
     let mut w = World::new(1);
     let a = w.joined(1, "r", "a");
     w.say(a.conn, json!({"type":"offer","id":2,"sdp":"v=0"}));
-    w.say(
-        a.conn,
-        json!({"type":"update","id":3,"mid":"0","muted":true}),
-    );
+    w.say(a.conn, json!({"type":"update","id":3,"mid":"0","muted":true}));
     w.offer_letter();
     w.room_letter();
     w.pass(Duration::from_secs(11));
     for id in [2, 3] {
         let error = w.text(a.conn);
-        assert_eq!(
-            (&error["code"], &error["id"]),
-            (&json!("internal"), &json!(id))
-        );
+        assert_eq!((&error["code"], &error["id"]), (&json!("internal"), &json!(id)));
     }
     w.nothing();
     let c = w.socket(2);
@@ -177,10 +134,7 @@ fn what_no_worker_answers_is_answered_in_time() {
     w.join_letter();
     w.pass(Duration::from_secs(11));
     let error = w.text(c);
-    assert_eq!(
-        (&error["code"], &error["id"]),
-        (&json!("internal"), &json!(4))
-    );
+    assert_eq!((&error["code"], &error["id"]), (&json!("internal"), &json!(4)));
     w.ended(LeaveReason::Closed);
 }
 
@@ -189,11 +143,7 @@ fn replies_carry_the_clients_own_ids() {
     let mut w = World::new(1);
     let (a, b) = (w.joined(1, "r", "a"), w.joined(2, "r", "b"));
     let mut numbers = Vec::new();
-    for (c, id) in [
-        (a.conn, json!(5)),
-        (b.conn, json!(5)),
-        (a.conn, json!(null)),
-    ] {
+    for (c, id) in [(a.conn, json!(5)), (b.conn, json!(5)), (a.conn, json!(null))] {
         let mut update = json!({"type":"update","id":id,"mid":"0","muted":true});
         if id.is_null() {
             update.as_object_mut().unwrap().remove("id");
@@ -204,10 +154,7 @@ fn replies_carry_the_clients_own_ids() {
             other => panic!("{other:?}"),
         }
     }
-    let ok = |session, id| ToGate::Event {
-        to: vec![session],
-        message: ServerMessage::Ok { id },
-    };
+    let ok = |session, id| ToGate::Event { to: vec![session], message: ServerMessage::Ok { id } };
     w.letter(ok(b.address.session, numbers[1]));
     assert_eq!(w.text(b.conn), json!({"type":"ok","id":5}));
     w.letter(ok(a.address.session, numbers[2]));
@@ -219,10 +166,7 @@ fn replies_carry_the_clients_own_ids() {
         message: "no such mid".into(),
     });
     let error = w.text(a.conn);
-    assert_eq!(
-        (&error["code"], &error["id"]),
-        (&json!("unknown_mid"), &json!(5))
-    );
+    assert_eq!((&error["code"], &error["id"]), (&json!("unknown_mid"), &json!(5)));
 }
 
 #[test]
@@ -244,10 +188,7 @@ fn candidates_are_looked_at_and_leave_is_answered() {
     w.offer_letter();
     w.say(a.conn, json!({"type":"leave","id":4}));
     let error = w.text(a.conn);
-    assert_eq!(
-        (&error["code"], &error["id"]),
-        (&json!("session_gone"), &json!(3))
-    );
+    assert_eq!((&error["code"], &error["id"]), (&json!("session_gone"), &json!(3)));
     w.ended(LeaveReason::Left);
     assert_eq!(w.text(a.conn), json!({"type":"ok","id":4}));
     assert_eq!(w.close(a.conn), 1000);
@@ -271,10 +212,7 @@ fn a_dropped_socket_is_resumed_with_a_snapshot_before_any_event() {
     let a = w.joined(1, "r", "a");
     w.drop_socket(a.conn, None);
     let to = vec![a.address.session];
-    w.letter(ToGate::Event {
-        to: to.clone(),
-        message: joined_event("unseen"),
-    });
+    w.letter(ToGate::Event { to: to.clone(), message: joined_event("unseen") });
     w.nothing();
     w.pass(GRACE - Duration::from_millis(1));
     let c = w.socket(2);
@@ -282,22 +220,13 @@ fn a_dropped_socket_is_resumed_with_a_snapshot_before_any_event() {
     let RoomLetter::Resume { request, .. } = w.room_letter().1 else {
         panic!("not a resume");
     };
-    w.letter(ToGate::Event {
-        to: to.clone(),
-        message: joined_event("still unseen"),
-    });
+    w.letter(ToGate::Event { to: to.clone(), message: joined_event("still unseen") });
     w.nothing();
     w.enter(a.address, request, true);
     assert!(matches!(w.next(), GateOutput::Admit { .. }));
     let joined = w.text(c);
-    assert_eq!(
-        (&joined["resumed"], &joined["session"]),
-        (&json!(true), &json!(a.secret))
-    );
-    w.letter(ToGate::Event {
-        to,
-        message: joined_event("seen"),
-    });
+    assert_eq!((&joined["resumed"], &joined["session"]), (&json!(true), &json!(a.secret)));
+    w.letter(ToGate::Event { to, message: joined_event("seen") });
     assert_eq!(w.text(c)["participant"]["name"], "seen");
     w.pass(GRACE * 2);
     w.nothing();
@@ -326,10 +255,7 @@ fn a_resume_takes_the_session_from_the_older_socket() {
     w.say(c, json!({"type":"resume","id":1,"session":a.secret}));
     for id in [2, 3] {
         let error = w.text(a.conn);
-        assert_eq!(
-            (&error["code"], &error["id"]),
-            (&json!("session_gone"), &json!(id))
-        );
+        assert_eq!((&error["code"], &error["id"]), (&json!("session_gone"), &json!(id)));
     }
     assert_eq!(w.close(a.conn), 4001);
     let RoomLetter::Resume { request, .. } = w.room_letter().1 else {
@@ -342,11 +268,7 @@ fn a_resume_takes_the_session_from_the_older_socket() {
     // The new socket's offer waits for the old one's answer, which nobody gets.
     w.say(c, json!({"type":"offer","id":4,"sdp":"v=0"}));
     w.nothing();
-    w.letter(ToGate::Answered {
-        session: a.address.session,
-        request: old,
-        answer: answer("u"),
-    });
+    w.letter(ToGate::Answered { session: a.address.session, request: old, answer: answer("u") });
     w.offer_letter();
     w.nothing();
     w.pass(GRACE * 2);
@@ -417,18 +339,10 @@ fn a_broken_peer_leaves_the_session_and_a_broken_room_ends_it() {
     assert_eq!(w.error(a.conn), "internal");
     w.say(a.conn, json!({"type":"offer","id":3,"sdp":"v=0"}));
     w.offer_letter();
-    w.letter(ToGate::Event {
-        to: vec![a.address.session],
-        message: ServerMessage::Closing {
-            reason: ErrorCode::Internal,
-        },
-    });
+    w.letter(ToGate::RoomEnded { sessions: vec![a.address.session] });
     assert_eq!(w.text(a.conn)["id"], 3);
     w.ended(LeaveReason::Closed);
-    assert_eq!(
-        w.text(a.conn),
-        json!({"type":"closing","reason":"internal"})
-    );
+    assert_eq!(w.text(a.conn), json!({"type":"closing","reason":"internal"}));
     assert_eq!(w.close(a.conn), 4002);
     w.nothing();
 }
@@ -462,9 +376,7 @@ fn draining_tells_everybody_and_takes_nobody() {
     assert_eq!(w.response(ConnId(5)).status, 503);
     for i in [0, 0, 1] {
         w.nothing();
-        w.letter(ToGate::Drained {
-            worker: WorkerId(i),
-        });
+        w.letter(ToGate::Drained { worker: WorkerId(i) });
     }
     assert!(matches!(w.next(), GateOutput::Drained));
     w.pass(GRACE * 10);

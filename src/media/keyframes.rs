@@ -1,0 +1,88 @@
+//! When to ask a publisher for a keyframe: merged over all who need one, throttled, and asked
+//! again until one came.
+
+use std::time::{Duration, Instant};
+
+use crate::base::limits::KEYFRAME_REQUEST_INTERVAL;
+
+/// The keyframe requests of one publisher's stream.
+#[derive(Debug, Default)]
+pub struct KeyframeRequests {
+    /// Somebody needs one, and none has come since.
+    wanted: bool,
+    /// When the last request left; requests are at least [`KEYFRAME_REQUEST_INTERVAL`] apart.
+    asked: Option<Instant>,
+}
+
+impl KeyframeRequests {
+    /// Somebody needs a keyframe that begins after now.
+    pub fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    /// The first packet of a keyframe came: all who waited have it. Whoever needs one from here
+    /// on (a subscriber that missed this very one) says so again.
+    pub fn arrived(&mut self) {
+        self.wanted = false;
+    }
+
+    /// Whether to ask the publisher now; if so, the request counts as sent.
+    pub fn poll(&mut self, now: Instant) -> bool {
+        let due = self.deadline(now).is_some_and(|at| at <= now);
+        if due {
+            self.asked = Some(now);
+        }
+        due
+    }
+
+    /// What was asked so far reached nobody: the next request need not wait.
+    pub fn forget_asking(&mut self) {
+        self.asked = None;
+    }
+
+    /// When [`Self::poll`] would next say yes.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        if !self.wanted {
+            return None;
+        }
+        Some(self.asked.map_or(now, |asked| asked + KEYFRAME_REQUEST_INTERVAL))
+    }
+}
+
+/// How long a waiting subscription trusts that its request is under way before it says it again:
+/// twice the publisher's interval, so that a letter lost in a full mailbox costs no black picture.
+pub const REPEAT_AFTER: Duration = KEYFRAME_REQUEST_INTERVAL.saturating_mul(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_wants_are_one_request_until_it_is_answered() {
+        let start = Instant::now();
+        let mut requests = KeyframeRequests::default();
+        assert!(!requests.poll(start));
+        for _ in 0..200 {
+            requests.want();
+        }
+        assert!(requests.poll(start));
+        assert!(!requests.poll(start));
+        let again = start + KEYFRAME_REQUEST_INTERVAL;
+        assert_eq!(requests.deadline(start), Some(again));
+        assert!(requests.poll(again), "asked again until one came");
+        requests.arrived();
+        assert_eq!(requests.deadline(again), None);
+    }
+
+    #[test]
+    fn a_want_just_after_a_keyframe_waits_for_the_interval() {
+        let start = Instant::now();
+        let mut requests = KeyframeRequests::default();
+        requests.want();
+        assert!(requests.poll(start));
+        requests.arrived();
+        requests.want();
+        assert!(!requests.poll(start + Duration::from_millis(1)));
+        assert!(requests.poll(start + KEYFRAME_REQUEST_INTERVAL));
+    }
+}

@@ -1,0 +1,233 @@
+//! Session descriptions as text: what is refused before anything parses it, what is taken out of
+//! an offer, and the small edits that an answer needs. `str0m` does the reading.
+
+use std::fmt;
+
+use crate::base::limits::{SDP_BYTES_MAX, SDP_CANDIDATES_MAX, SDP_M_LINES_MAX};
+
+/// `str0m` keeps a mid in 16 bytes.
+const MID_CHARS_MAX: usize = 16;
+
+/// Why an offer was refused, in words for the person who sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SdpError {
+    TooLarge,
+    TooManyMLines,
+    TooManyCandidates,
+    NotSdp,
+    /// Longer than 16 characters, or none.
+    BadMid,
+    /// RFC 8827 §6.5: WebRTC needs `a=fingerprint`.
+    NoFingerprint,
+    NoIceCredentials,
+    NoMedia,
+    /// A profile other than DTLS-SRTP or data channels over DTLS.
+    Unprotected,
+}
+
+impl fmt::Display for SdpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SdpError::TooLarge => write!(f, "more than {SDP_BYTES_MAX} bytes"),
+            SdpError::TooManyMLines => write!(f, "more than {SDP_M_LINES_MAX} m-lines"),
+            SdpError::TooManyCandidates => write!(f, "more than {SDP_CANDIDATES_MAX} candidates"),
+            SdpError::NotSdp => f.write_str("not a session description (it begins with \"v=0\")"),
+            SdpError::BadMid => f.write_str("each m-line needs an a=mid of 1 to 16 characters"),
+            SdpError::NoFingerprint => f.write_str("no a=fingerprint"),
+            SdpError::NoIceCredentials => f.write_str("no a=ice-ufrag and a=ice-pwd"),
+            SdpError::NoMedia => f.write_str("no m-line"),
+            SdpError::Unprotected => {
+                f.write_str("an m-line without DTLS: UDP/TLS/RTP/SAVPF or UDP/DTLS/SCTP is needed")
+            }
+        }
+    }
+}
+
+/// An offer that may be parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Without candidates (we are ICE-lite and learn addresses from checks, so what an offer
+    /// claims can never make us send anywhere), and without simulcast (one encoding a track).
+    pub text: String,
+    /// The `a=mid` values in order.
+    pub mids: Vec<String>,
+    /// The first `a=fingerprint` value: another one is another `RTCPeerConnection`.
+    pub fingerprint: String,
+}
+
+/// Checks an offer's bounds in one pass over its lines and strips what must not be parsed.
+pub fn gate_offer(sdp: &str) -> Result<Offer, SdpError> {
+    if sdp.len() > SDP_BYTES_MAX {
+        return Err(SdpError::TooLarge);
+    }
+    if !sdp.starts_with("v=0") {
+        return Err(SdpError::NotSdp);
+    }
+    let mut text = String::with_capacity(sdp.len());
+    let mut fingerprint = None;
+    let mut mids = Vec::new();
+    let (mut m_lines, mut candidates, mut ufrags, mut pwds) = (0, 0, 0, 0);
+    for line in sdp.lines() {
+        let line = line.trim_end();
+        if let Some(media) = line.strip_prefix("m=") {
+            m_lines += 1;
+            if m_lines > SDP_M_LINES_MAX {
+                return Err(SdpError::TooManyMLines);
+            }
+            let protocol = media.split(' ').nth(2).unwrap_or_default();
+            if !matches!(protocol, "UDP/TLS/RTP/SAVPF" | "UDP/DTLS/SCTP" | "DTLS/SCTP") {
+                return Err(SdpError::Unprotected);
+            }
+        } else if line.starts_with("a=candidate:") {
+            candidates += 1;
+            if candidates > SDP_CANDIDATES_MAX {
+                return Err(SdpError::TooManyCandidates);
+            }
+            continue;
+        } else if line.starts_with("a=simulcast:") || line.starts_with("a=rid:") {
+            continue;
+        } else if let Some(mid) = line.strip_prefix("a=mid:") {
+            if mid.is_empty() || mid.len() > MID_CHARS_MAX {
+                return Err(SdpError::BadMid);
+            }
+            mids.push(mid.to_string());
+        } else if let Some(value) = line.strip_prefix("a=fingerprint:") {
+            fingerprint.get_or_insert_with(|| value.to_string());
+        }
+        ufrags += usize::from(line.starts_with("a=ice-ufrag:"));
+        pwds += usize::from(line.starts_with("a=ice-pwd:"));
+        text.push_str(line);
+        text.push_str("\r\n");
+    }
+    if m_lines == 0 {
+        return Err(SdpError::NoMedia);
+    }
+    if ufrags == 0 || pwds == 0 {
+        return Err(SdpError::NoIceCredentials);
+    }
+    if mids.len() != m_lines {
+        return Err(SdpError::BadMid);
+    }
+    let fingerprint = fingerprint.ok_or(SdpError::NoFingerprint)?;
+    Ok(Offer { text, mids, fingerprint })
+}
+
+/// The answer with each m-line's payload types in the offer's order, so that the client's
+/// preference (the first it can send) is what it sends (RFC 3264 §6.1: the answer's order rules).
+pub fn in_offered_order(answer: &str, offer: &str) -> String {
+    let mut offered = offer.lines().filter(|l| l.starts_with("m="));
+    let edited = answer.lines().map(|line| {
+        let line = line.trim_end();
+        if !line.starts_with("m=") {
+            return line.to_string();
+        }
+        let order: Vec<&str> = offered.next().unwrap_or_default().split(' ').skip(3).collect();
+        let mut parts: Vec<&str> = line.split(' ').collect();
+        if let Some(formats) = parts.get_mut(3..) {
+            // Stable, so what was not offered keeps its place at the end.
+            formats.sort_by_key(|f| order.iter().position(|o| o == f).unwrap_or(usize::MAX));
+        }
+        parts.join(" ")
+    });
+    edited.flat_map(|line| [line, "\r\n".to_string()]).collect()
+}
+
+/// The same description with other ICE credentials: what a WHIP client's restart fragment
+/// (RFC 9725 §4.3.2) means for the offer that it gave before.
+pub fn with_ice_credentials(sdp: &str, ufrag: &str, pwd: &str) -> String {
+    map_lines(sdp, |line| {
+        if line.starts_with("a=ice-ufrag:") {
+            format!("a=ice-ufrag:{ufrag}")
+        } else if line.starts_with("a=ice-pwd:") {
+            format!("a=ice-pwd:{pwd}")
+        } else {
+            line.to_string()
+        }
+    })
+}
+
+/// Puts every m-line into the stream `stream` (RFC 8830), so that a player that shows one person
+/// keeps their lips and voice together.
+pub fn with_stream(sdp: &str, stream: &str) -> String {
+    map_lines(sdp, |line| match line.strip_prefix("a=msid:") {
+        Some(msid) => {
+            let track = msid.split(' ').nth(1).unwrap_or("-");
+            format!("a=msid:{stream} {track}")
+        }
+        None => line.to_string(),
+    })
+}
+
+fn map_lines(sdp: &str, edit: impl Fn(&str) -> String) -> String {
+    sdp.lines().flat_map(|line| [edit(line.trim_end()), "\r\n".to_string()]).collect()
+}
+
+/// The values of `a=candidate` lines, each as `candidate:…` (RFC 8839 §5.1), without repeats.
+pub fn candidates(sdp: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for line in sdp.lines() {
+        let Some(value) = line.trim_end().strip_prefix("a=") else {
+            continue;
+        };
+        if value.starts_with("candidate:") && !found.iter().any(|c| c == value) {
+            found.push(value.to_string());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
+        a=fingerprint:sha-256 AA:BB\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=ice-ufrag:abcd\r\na=ice-pwd:efgh\r\n\
+        a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=rid:h send\r\na=simulcast:send h\r\n";
+
+    #[test]
+    fn an_offer_loses_candidates_and_simulcast() {
+        let offer = gate_offer(OFFER).unwrap();
+        assert_eq!(offer.fingerprint, "sha-256 AA:BB");
+        for gone in ["candidate", "a=rid", "simulcast"] {
+            assert!(!offer.text.contains(gone), "{gone} stayed");
+        }
+        assert!(offer.text.contains("a=mid:0\r\n"));
+        assert_eq!(offer.mids, ["0"]);
+    }
+
+    #[test]
+    fn bounds_are_checked_before_parsing() {
+        let with = |extra: &str| gate_offer(&format!("{OFFER}{extra}"));
+        assert_eq!(
+            with(&"m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:x\r\n".repeat(1000)),
+            Err(SdpError::TooManyMLines)
+        );
+        assert_eq!(
+            with(&"a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n".repeat(40)),
+            Err(SdpError::TooManyCandidates)
+        );
+        assert_eq!(with(&"x".repeat(SDP_BYTES_MAX)), Err(SdpError::TooLarge));
+        assert_eq!(with("m=audio 9 RTP/AVPF 0\r\n"), Err(SdpError::Unprotected));
+        assert_eq!(gate_offer("hello"), Err(SdpError::NotSdp));
+        assert_eq!(gate_offer("v=0\r\n"), Err(SdpError::NoMedia));
+        assert_eq!(
+            gate_offer(&OFFER.replace("a=fingerprint", "a=x")),
+            Err(SdpError::NoFingerprint)
+        );
+        assert_eq!(gate_offer(&OFFER.replace("a=ice-pwd", "a=x")), Err(SdpError::NoIceCredentials));
+    }
+
+    #[test]
+    fn edits_touch_only_their_lines() {
+        let offer = with_ice_credentials(OFFER, "new", "secret");
+        assert!(offer.contains("a=ice-ufrag:new\r\na=ice-pwd:secret\r\n"));
+        assert_eq!(offer.lines().count(), OFFER.lines().count());
+        let answer = "m=video 9 UDP/TLS/RTP/SAVPF 96 97 98\r\na=mid:0\r\n";
+        let offer = "m=video 9 UDP/TLS/RTP/SAVPF 98 45 96 97\r\n";
+        let ordered = in_offered_order(answer, offer);
+        assert_eq!(ordered, "m=video 9 UDP/TLS/RTP/SAVPF 98 96 97\r\na=mid:0\r\n");
+        assert_eq!(with_stream("a=msid:x y\r\n", "one"), "a=msid:one y\r\n");
+        assert_eq!(candidates(OFFER), ["candidate:1 1 udp 1 192.0.2.1 9 typ host"]);
+    }
+}

@@ -1,0 +1,121 @@
+//! Rooms fail alone: a panic while a peer or a room is worked on ends that room, is counted, and
+//! its clients join again; the worker and the other rooms go on.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use super::Worker;
+use super::mux::PeerKey;
+use crate::room::mail::{Outgoing, RoomLetter, RoomName, ToWorker};
+
+/// What a worker's hands are on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum AtWork {
+    #[default]
+    Nothing,
+    Peer(PeerKey),
+    Room(RoomName),
+}
+
+impl Worker {
+    /// Does one piece of work; if it panics, the room that it was about ends.
+    pub(super) fn guard(&mut self, now: Instant, work: impl FnOnce(&mut Worker)) {
+        self.at_work = AtWork::Nothing;
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
+            return;
+        }
+        self.counters.panics += 1;
+        match self.broken_room() {
+            Some(room) => {
+                log::error!("room {room:?} ends: a fault on {} (see above)", self.config.id);
+                self.end_room(room, now);
+            }
+            None => log::error!("a fault on {} outside of any room (see above)", self.config.id),
+        }
+    }
+
+    fn broken_room(&mut self) -> Option<RoomName> {
+        match std::mem::take(&mut self.at_work) {
+            AtWork::Nothing => None,
+            AtWork::Room(name) => Some(name),
+            AtWork::Peer(key) => self.peers.get(key.0).map(|p| p.room.clone()),
+        }
+    }
+
+    /// Drops the room's peers here without touching what is inside them, and lets the home end
+    /// the rest.
+    fn end_room(&mut self, room: RoomName, now: Instant) {
+        let home = self.peers.iter().find(|(_, p)| p.room == room).map(|(_, p)| p.address.home);
+        let here = self.peers.iter().filter(|(_, p)| p.room == room);
+        let keys: Vec<PeerKey> = here.map(|(index, _)| PeerKey(index)).collect();
+        for key in keys {
+            self.forget(key);
+        }
+        let home = home.unwrap_or(self.config.id);
+        let letter = ToWorker::Room(room, RoomLetter::Collapse);
+        self.letters.push(Outgoing::Worker(home, letter));
+        // What is left of this turn is of other rooms.
+        let settled = catch_unwind(AssertUnwindSafe(|| self.settle(now)));
+        if settled.is_err() {
+            self.counters.panics += 1;
+            log::error!("a second fault on {} while a room ended", self.config.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::super::{Certificate, WorkerConfig};
+    use super::*;
+    use crate::base::ids::{ParticipantId, SessionId, WorkerId};
+    use crate::base::rng::Rng;
+    use crate::room::mail::{Address, Role, ToGate};
+
+    fn worker(now: Instant) -> Worker {
+        let candidates: Vec<SocketAddr> = vec!["127.0.0.1:9".parse().unwrap()];
+        let certificate = Certificate::generate();
+        let config = WorkerConfig { id: WorkerId(0), workers: 1, candidates, certificate };
+        Worker::new(config, Rng::from_seed([1; 32]), now)
+    }
+
+    fn join(worker: &mut Worker, room: &str, id: u64, now: Instant) {
+        let home = WorkerId(0);
+        let (participant, session) = (ParticipantId(id), SessionId(id));
+        let address = Address { participant, session, worker: home, home };
+        let (name, role) = (id.to_string(), Role::Participant);
+        let join = RoomLetter::Join { address, name, role, request: None };
+        worker.handle_letter(now, ToWorker::Room(room.into(), join));
+    }
+
+    #[test]
+    fn a_fault_in_one_room_is_not_felt_in_another() {
+        let now = Instant::now();
+        let mut worker = worker(now);
+        join(&mut worker, "bad", 1, now);
+        join(&mut worker, "bad", 2, now);
+        join(&mut worker, "good", 3, now);
+        worker.take_letters();
+        worker.guard(now, |worker| {
+            worker.at_work = AtWork::Room("bad".into());
+            panic!("planted");
+        });
+        let rooms: Vec<String> = worker.rooms.report().into_iter().map(|r| r.room).collect();
+        assert_eq!(rooms, ["good"]);
+        assert_eq!(worker.counters.panics, 1);
+        let ended: Vec<SessionId> = worker
+            .take_letters()
+            .into_iter()
+            .filter_map(|letter| match letter {
+                Outgoing::Gate(ToGate::RoomEnded { sessions }) => Some(sessions),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        assert_eq!(ended, [SessionId(1), SessionId(2)]);
+        worker.check_invariants();
+        join(&mut worker, "bad", 4, now);
+        assert_eq!(worker.rooms.len(), 2, "the room may begin anew");
+    }
+}

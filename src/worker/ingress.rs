@@ -1,0 +1,283 @@
+//! From a datagram to its peer, and from a peer's `Rtc` to transmits and packets.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use str0m::net::{DatagramRecv, Protocol as Transport, Receive};
+use str0m::{Event, IceConnectionState, Input, Output};
+
+use super::guard::AtWork;
+use super::mux::{FourTuple, Owner, PeerKey};
+use super::peer::Path;
+use super::{Timer, Transmit, Worker};
+use crate::base::counters::DropReason;
+use crate::base::ids::WorkerId;
+use crate::base::limits::PEER_ADDRESSES_MAX;
+use crate::room::mail::{HandedDatagram, Outgoing, Role, ToGate, ToWorker};
+use crate::wire::demux::{Protocol, classify};
+use crate::wire::signal::LeaveReason;
+use crate::wire::ufrag;
+
+impl Worker {
+    /// One datagram from the socket: `remote` sent it to `local`.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        local: IpAddr,
+        bytes: &[u8],
+    ) {
+        self.counters.datagrams_in += 1;
+        self.counters.bytes_in += bytes.len() as u64;
+        let via = self.config.id;
+        self.guard(now, |worker| {
+            worker.take_datagram(now, FourTuple { remote, local }, via, bytes)
+        });
+    }
+
+    /// A datagram, whichever worker received it.
+    pub(super) fn take_datagram(
+        &mut self,
+        now: Instant,
+        tuple: FourTuple,
+        via: WorkerId,
+        bytes: &[u8],
+    ) {
+        match classify(bytes) {
+            Protocol::StunRequest { local_ufrag } => {
+                let owner =
+                    ufrag::worker_of(local_ufrag).filter(|w| w.index() < self.config.workers);
+                match owner {
+                    Some(owner) if owner != self.config.id => {
+                        self.hand_over(now, tuple, via, owner, bytes)
+                    }
+                    Some(_) => self.check(now, tuple, via, local_ufrag, bytes),
+                    None => self.counters.drop(DropReason::UnknownUfrag, 1),
+                }
+            }
+            // ICE-lite sends no checks, so nothing but requests concerns us (RFC 8445 §2.5).
+            Protocol::StunOther => self.counters.drop(DropReason::MalformedStun, 1),
+            Protocol::Unknown => self.counters.drop(DropReason::UnknownProtocol, 1),
+            Protocol::Dtls | Protocol::Srtp => match self.mux.owner(tuple) {
+                Some(Owner::Peer(key)) => self.receive(now, key, tuple, bytes),
+                Some(Owner::Worker(owner)) => self.hand_over(now, tuple, via, owner, bytes),
+                None => self.counters.drop(DropReason::UnknownAddress, 1),
+            },
+        }
+    }
+
+    /// To the owner, once: what already came from another worker is not passed on again.
+    fn hand_over(
+        &mut self,
+        now: Instant,
+        tuple: FourTuple,
+        via: WorkerId,
+        owner: WorkerId,
+        bytes: &[u8],
+    ) {
+        if via != self.config.id {
+            self.counters.drop(DropReason::UnknownAddress, 1);
+            return;
+        }
+        self.counters.datagrams_handed += 1;
+        let FourTuple { remote, local } = tuple;
+        let bytes = bytes.to_vec();
+        self.handed[owner.index()].push(HandedDatagram {
+            received: now,
+            remote,
+            local,
+            via,
+            bytes,
+        });
+    }
+
+    /// An ICE check for one of our peers. Only one that `str0m` verified binds its 4-tuple.
+    fn check(
+        &mut self,
+        now: Instant,
+        tuple: FourTuple,
+        via: WorkerId,
+        local_ufrag: &str,
+        bytes: &[u8],
+    ) {
+        let Some(key) = self.mux.peer_of_ufrag(local_ufrag) else {
+            self.counters.drop(DropReason::UnknownUfrag, 1);
+            return;
+        };
+        let bound = self.mux.owner(tuple) == Some(Owner::Peer(key));
+        if !bound {
+            let Some(receive) = self.parse(tuple, bytes) else {
+                self.counters.drop(DropReason::MalformedStun, 1);
+                return;
+            };
+            if !self.peers[key.0].rtc.accepts(&Input::Receive(now, receive)) {
+                self.counters.drop(DropReason::StunIntegrity, 1);
+                return;
+            }
+            self.bind(now, key, tuple, via);
+        } else if let Some(path) = self.peers[key.0].paths.iter_mut().find(|p| p.tuple == tuple) {
+            path.checked = now;
+        }
+        self.receive(now, key, tuple, bytes);
+    }
+
+    fn bind(&mut self, now: Instant, key: PeerKey, tuple: FourTuple, via: WorkerId) {
+        let peer = &mut self.peers[key.0];
+        if peer.paths.len() >= PEER_ADDRESSES_MAX {
+            let oldest = peer.paths.iter().enumerate().min_by_key(|(_, p)| p.checked);
+            let (at, _) = oldest.expect("the limit is above zero");
+            let path = peer.paths.swap_remove(at);
+            self.release_path(key, path);
+        }
+        self.peers[key.0].paths.push(Path { tuple, via, checked: now });
+        if let Some(Owner::Peer(other)) = self.mux.bind(tuple, Owner::Peer(key)) {
+            // The client's port was used before, by a peer that is about to end.
+            self.peers[other.0].paths.retain(|p| p.tuple != tuple);
+        }
+        self.route(tuple, via, Some(self.config.id));
+    }
+
+    pub(super) fn release_path(&mut self, key: PeerKey, path: Path) {
+        self.mux.release(path.tuple, Owner::Peer(key));
+        self.route(path.tuple, path.via, None);
+    }
+
+    /// Tells the worker to which the kernel gives a 4-tuple's datagrams where they belong.
+    fn route(&mut self, tuple: FourTuple, via: WorkerId, owner: Option<WorkerId>) {
+        if via != self.config.id {
+            let FourTuple { remote, local } = tuple;
+            let letter = ToWorker::Route { remote, local, owner };
+            self.letters.push(Outgoing::Worker(via, letter));
+        }
+    }
+
+    /// The candidate that a datagram was sent to (see `WorkerConfig::candidates`).
+    fn candidate(&self, local: IpAddr) -> SocketAddr {
+        let candidates = &self.config.candidates;
+        let same = candidates.iter().find(|c| c.ip() == local);
+        let family = || candidates.iter().find(|c| c.is_ipv4() == local.is_ipv4());
+        *same.or_else(family).unwrap_or(&candidates[0])
+    }
+
+    fn parse<'a>(&self, tuple: FourTuple, bytes: &'a [u8]) -> Option<Receive<'a>> {
+        Some(Receive {
+            proto: Transport::Udp,
+            source: tuple.remote,
+            destination: self.candidate(tuple.local),
+            contents: DatagramRecv::try_from(bytes).ok()?,
+        })
+    }
+
+    fn receive(&mut self, now: Instant, key: PeerKey, tuple: FourTuple, bytes: &[u8]) {
+        self.at_work = AtWork::Peer(key);
+        let Some(receive) = self.parse(tuple, bytes) else {
+            self.counters.drop(DropReason::Refused, 1);
+            return;
+        };
+        // An error is about this datagram: whoever is on the path could have sent it, so it
+        // never ends a session by itself.
+        if let Err(error) = self.peers[key.0].rtc.handle_input(Input::Receive(now, receive)) {
+            self.counters.drop(DropReason::Refused, 1);
+            log::debug!(
+                "{}: a datagram was refused: {error}",
+                self.peers[key.0].address.participant
+            );
+        }
+        self.drain(key, now);
+    }
+
+    /// Calls `str0m` as it asked.
+    pub(super) fn tick(&mut self, key: PeerKey, now: Instant) {
+        let Some(peer) = self.peers.get_mut(key.0) else {
+            return;
+        };
+        if let Err(error) = peer.tick(now) {
+            log::debug!("{}: {error}", peer.address.participant);
+        }
+        self.drain(key, now);
+    }
+
+    /// Takes all output of a peer's `Rtc`: transmits, packets, events, and its next deadline.
+    pub(super) fn drain(&mut self, key: PeerKey, now: Instant) {
+        self.at_work = AtWork::Peer(key);
+        loop {
+            let Some(peer) = self.peers.get_mut(key.0) else {
+                return;
+            };
+            match peer.rtc.poll_output() {
+                Ok(Output::Transmit(transmit)) => {
+                    peer.sends_to = Some(transmit.destination);
+                    self.transmits.push(Transmit {
+                        local: transmit.source.ip(),
+                        remote: transmit.destination,
+                        bytes: transmit.contents.into(),
+                    });
+                }
+                Ok(Output::Event(event)) => self.event(key, event, now),
+                Ok(Output::Timeout(at)) => {
+                    if !peer.rtc.is_alive() {
+                        return self.lose(key, LeaveReason::Left, "closed by the client", now);
+                    }
+                    self.deadlines.set(Timer::Peer(key), at);
+                    return;
+                }
+                Err(error) => {
+                    log::info!("{}: {error}", peer.address.participant);
+                    return self.lose(key, LeaveReason::Lost, "transport broken", now);
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, key: PeerKey, event: Event, now: Instant) {
+        match event {
+            Event::RtpPacket(packet) => {
+                self.counters.packets_in += 1;
+                match self.peers[key.0].ingest(packet) {
+                    Ok((track, packet)) => self.take_packet(track, packet, now),
+                    Err(reason) => self.counters.drop(reason, 1),
+                }
+            }
+            Event::Connected => self.connected(key, now),
+            Event::KeyframeRequest(request) => {
+                let slot = self.peers[key.0].slot_of(request.mid);
+                if let Some(track) = slot.and_then(|s| s.track) {
+                    self.want_keyframe(track, now);
+                }
+            }
+            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
+                let peer = &self.peers[key.0];
+                let id = peer.address.participant;
+                log::info!("ice {:?} {id}: no checks from the client any more", peer.room);
+                if peer.role != Role::Participant {
+                    self.lose(key, LeaveReason::Lost, "no checks from the client", now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn connected(&mut self, key: PeerKey, now: Instant) {
+        self.deadlines.clear(Timer::Connect(key));
+        let peer = &mut self.peers[key.0];
+        peer.connected = true;
+        let (id, room, session) =
+            (peer.address.participant, peer.room.clone(), peer.address.session);
+        match peer.sends_to {
+            Some(remote) => log::info!("connected {room:?} {id}: {remote}, {}", self.config.id),
+            None => log::info!("connected {room:?} {id}: {}", self.config.id),
+        }
+        self.letters.push(Outgoing::Gate(ToGate::Connected { session }));
+        let slots = peer.slots.iter_mut();
+        let waiting: Vec<_> = slots.filter_map(|s| s.track.filter(|_| s.ask(now))).collect();
+        for track in waiting {
+            self.want_keyframe(track, now);
+        }
+    }
+
+    pub(super) fn give_up_connecting(&mut self, key: PeerKey, now: Instant) {
+        if self.peers.get(key.0).is_some_and(|p| !p.connected) {
+            self.lose(key, LeaveReason::Lost, "did not connect in time", now);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What a worker does with letters, and how a peer ends.
+
+use std::time::Instant;
+
+use super::guard::AtWork;
+use super::mux::{FourTuple, Owner, PeerKey};
+use super::{Timer, Worker};
+use crate::base::counters::DropReason;
+use crate::base::ids::{ParticipantId, TrackId};
+use crate::room::mail::{
+    HandedDatagram, Outgoing, PeerLetter, RoomLetter, ToGate, ToWorker, TrackLetter, TrackRef,
+};
+use crate::wire::signal::LeaveReason;
+
+impl Worker {
+    /// One letter from another thread.
+    pub fn handle_letter(&mut self, now: Instant, letter: ToWorker) {
+        self.guard(now, |worker| {
+            worker.open(now, letter);
+            worker.settle(now);
+        });
+    }
+
+    /// Opens letters to this worker itself, and lets what was asked of peers leave, until
+    /// nothing is left of either.
+    pub(super) fn settle(&mut self, now: Instant) {
+        loop {
+            for outgoing in std::mem::take(&mut self.letters) {
+                match outgoing {
+                    Outgoing::Worker(id, letter) if id == self.config.id => {
+                        self.to_self.push(letter)
+                    }
+                    outgoing => self.outbox.push(outgoing),
+                }
+            }
+            if let Some(key) = self.asking.pop() {
+                self.tick(key, now);
+            } else if self.to_self.is_empty() {
+                return;
+            }
+            for letter in std::mem::take(&mut self.to_self) {
+                self.open(now, letter);
+            }
+        }
+    }
+
+    fn open(&mut self, now: Instant, letter: ToWorker) {
+        match letter {
+            ToWorker::Room(name, letter) => {
+                self.at_work = AtWork::Room(name.clone());
+                self.rooms.handle(&name, letter, &mut self.letters);
+            }
+            ToWorker::Peer(participant, letter) => self.open_for_peer(participant, letter, now),
+            ToWorker::Track(id, TrackLetter::RequestKeyframe) => self.want_own_keyframe(id, now),
+            ToWorker::Track(id, TrackLetter::Relay { to, wanted }) => {
+                let Some(local) = self.tracks.local(id) else {
+                    return;
+                };
+                local.relays.retain(|w| *w != to);
+                if wanted {
+                    local.relays.push(to);
+                    // A keyframe that came before this letter went only to others.
+                    self.want_own_keyframe(id, now);
+                }
+            }
+            ToWorker::Datagrams(datagrams) => {
+                for HandedDatagram { received, remote, local, via, bytes } in datagrams {
+                    self.take_datagram(received, FourTuple { remote, local }, via, &bytes);
+                }
+            }
+            ToWorker::Relay(batches) => {
+                for (id, packets) in batches {
+                    let count = packets.len() as u64;
+                    if !self.tracks.push(id, packets) {
+                        self.counters.drop(DropReason::UnknownStream, count);
+                    }
+                }
+            }
+            ToWorker::Route { remote, local, owner } => {
+                let tuple = FourTuple { remote, local };
+                match owner {
+                    Some(owner) => self.learn_route(tuple, owner),
+                    None => self.mux.release_foreign(tuple),
+                }
+            }
+            ToWorker::Drain => self.drain_all(now),
+        }
+    }
+
+    fn learn_route(&mut self, tuple: FourTuple, owner: crate::base::ids::WorkerId) {
+        if let Some(Owner::Peer(old)) = self.mux.bind(tuple, Owner::Worker(owner)) {
+            self.peers[old.0].paths.retain(|p| p.tuple != tuple);
+        }
+    }
+
+    fn open_for_peer(&mut self, participant: ParticipantId, letter: PeerLetter, now: Instant) {
+        match letter {
+            PeerLetter::Offer { address, room, role, request, sdp, tracks } => {
+                self.offer(
+                    super::negotiate::OfferLetter { address, room, role, request, sdp, tracks },
+                    now,
+                );
+            }
+            PeerLetter::RestartIce { ufrag, pwd } => {
+                self.restart_ice(participant, &ufrag, &pwd, now)
+            }
+            PeerLetter::Assign { mid, track } => {
+                if let Some(key) = self.by_participant.get(&participant) {
+                    self.assign(*key, &mid, track, now);
+                }
+            }
+            PeerLetter::Close => {
+                if let Some(key) = self.by_participant.get(&participant) {
+                    self.at_work = AtWork::Peer(*key);
+                    self.close(*key, now);
+                }
+            }
+        }
+    }
+
+    fn assign(&mut self, key: PeerKey, mid: &str, track: Option<TrackRef>, now: Instant) {
+        self.at_work = AtWork::Peer(key);
+        let peer = &mut self.peers[key.0];
+        let connected = peer.connected;
+        let Some(slot) = peer.slots.iter_mut().find(|s| s.name == mid) else {
+            return;
+        };
+        let place = (key, slot.mid);
+        let old = slot.track;
+        slot.assign(track);
+        let asks = connected && slot.ask(now);
+        if let Some(old) = old {
+            self.tracks.unsubscribe(old.id, place);
+        }
+        let Some(track) = track else { return };
+        self.tracks.subscribe(track.id, track.worker, self.config.id, place);
+        if asks {
+            self.want_keyframe(track, now);
+        }
+    }
+
+    /// Says goodbye (RTCP BYE, DTLS close_notify) and forgets the peer.
+    pub(super) fn close(&mut self, key: PeerKey, now: Instant) {
+        if let Err(error) = self.peers[key.0].rtc.close() {
+            log::debug!("{}: closing: {error}", self.peers[key.0].address.participant);
+        }
+        self.peers[key.0].closing = true;
+        self.drain(key, now);
+        self.forget(key);
+    }
+
+    /// The peer ended by itself: the gate decides about the session, the room about its tracks.
+    pub(super) fn lose(
+        &mut self,
+        key: PeerKey,
+        reason: LeaveReason,
+        why: &'static str,
+        now: Instant,
+    ) {
+        let Some(peer) = self.peers.get(key.0).filter(|p| !p.closing) else {
+            return;
+        };
+        let (address, room) = (peer.address, peer.room.clone());
+        let letter = RoomLetter::Negotiated {
+            participant: address.participant,
+            fresh: true,
+            tracks: Vec::new(),
+            slots: Vec::new(),
+        };
+        self.letters.push(Outgoing::Worker(address.home, ToWorker::Room(room, letter)));
+        self.letters.push(Outgoing::Gate(ToGate::PeerGone {
+            session: address.session,
+            reason,
+            why,
+        }));
+        self.close(key, now);
+    }
+
+    /// Takes a peer out of every table.
+    pub(super) fn forget(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.try_remove(key.0) else {
+            return;
+        };
+        self.by_participant.remove(&peer.address.participant);
+        self.mux.remove_ufrag(&peer.ufrag);
+        for path in &peer.paths {
+            self.release_path(key, *path);
+        }
+        for track in &peer.tracks {
+            self.unpublish(track.id);
+        }
+        for slot in &peer.slots {
+            if let Some(track) = slot.track {
+                self.tracks.unsubscribe(track.id, (key, slot.mid));
+            }
+        }
+        self.asking.retain(|k| *k != key);
+        self.deadlines.clear(Timer::Peer(key));
+        self.deadlines.clear(Timer::Connect(key));
+    }
+
+    pub(super) fn unpublish(&mut self, id: TrackId) {
+        self.tracks.unpublish(id);
+        self.deadlines.clear(Timer::Keyframe(id));
+    }
+
+    fn drain_all(&mut self, now: Instant) {
+        let keys: Vec<PeerKey> = self.peers.iter().map(|(index, _)| PeerKey(index)).collect();
+        for key in keys {
+            self.close(key, now);
+        }
+        self.letters.push(Outgoing::Gate(ToGate::Drained { worker: self.config.id }));
+    }
+}

@@ -1,0 +1,268 @@
+//! Offers: the client always offers, the server always answers. What it sends becomes tracks,
+//! where it receives becomes slots.
+
+use std::time::Instant;
+
+use str0m::change::SdpOffer;
+use str0m::media::Mid;
+use str0m::{Candidate, IceCreds};
+
+use super::guard::AtWork;
+use super::mux::PeerKey;
+use super::peer::{Peer, PeerTrack, Slot};
+use super::{Timer, Worker, convert};
+use crate::base::ids::{ParticipantId, TrackId};
+use crate::base::limits::{CONNECT_TIMEOUT, TRACKS_PER_PARTICIPANT_MAX};
+use crate::room::mail::{
+    Address, Answer, IceCredentials, Outgoing, Role, RoomLetter, RoomName, SlotOffer, ToGate,
+    ToWorker, TrackOffer,
+};
+use crate::wire::sdp;
+use crate::wire::signal::{ErrorCode, OwnTrack, RequestId, Source, TrackDescription};
+use crate::wire::ufrag;
+
+/// [`crate::room::mail::PeerLetter::Offer`] as a value of its own.
+pub(super) struct OfferLetter {
+    pub address: Address,
+    pub room: RoomName,
+    pub role: Role,
+    pub request: Option<RequestId>,
+    pub sdp: String,
+    pub tracks: Vec<TrackDescription>,
+}
+
+impl Worker {
+    /// Answers an offer, or says why not.
+    pub(super) fn offer(&mut self, letter: OfferLetter, now: Instant) {
+        let (session, request) = (letter.address.session, letter.request);
+        let participant = letter.address.participant;
+        self.at_work = AtWork::Room(letter.room.clone());
+        let reply = match self.negotiate(letter, now) {
+            Ok(answer) => ToGate::Answered { session, request, answer },
+            Err(message) => {
+                log::info!("refused an offer of {participant}: {message}");
+                ToGate::Refused { session, request, code: ErrorCode::BadSdp, message }
+            }
+        };
+        self.letters.push(Outgoing::Gate(reply));
+    }
+
+    fn negotiate(&mut self, letter: OfferLetter, now: Instant) -> Result<Answer, String> {
+        let offer = sdp::gate_offer(&letter.sdp).map_err(|e| e.to_string())?;
+        let parsed = SdpOffer::from_sdp_string(&offer.text).map_err(|e| e.to_string())?;
+        let participant = letter.address.participant;
+        let old = self.by_participant.get(&participant).copied();
+        // Another certificate is another RTCPeerConnection: its client began anew.
+        let stays = old.filter(|key| self.peers[key.0].fingerprint == offer.fingerprint);
+        let key = match stays {
+            Some(key) => key,
+            None => {
+                if let Some(old) = old {
+                    self.close(old, now);
+                }
+                self.add_peer(&letter, now)?
+            }
+        };
+        let fresh = stays.is_none();
+        self.at_work = AtWork::Peer(key);
+        let answer = match self.peers[key.0].rtc.sdp_api().accept_offer(parsed) {
+            Ok(answer) => answer.to_sdp_string(),
+            Err(error) => {
+                if fresh {
+                    self.close(key, now);
+                }
+                return Err(error.to_string());
+            }
+        };
+        let answer = self.own_ice_credentials(key, answer);
+        let peer = &mut self.peers[key.0];
+        peer.fingerprint = offer.fingerprint;
+        peer.offer = offer.text;
+        peer.refresh_codecs();
+        self.read_media(key, &offer.mids, &letter.tracks);
+        self.tell_room(key, fresh);
+        self.tick(key, now);
+        Ok(self.answer(key, answer))
+    }
+
+    fn add_peer(&mut self, letter: &OfferLetter, now: Instant) -> Result<PeerKey, String> {
+        let creds = self.mint_credentials();
+        let mut rtc = convert::rtc_config()
+            .set_dtls_cert((*self.config.certificate.0).clone())
+            .set_local_ice_credentials(creds.clone())
+            .build(now);
+        for address in &self.config.candidates {
+            let candidate = Candidate::host(*address, "udp").map_err(|e| e.to_string())?;
+            rtc.add_local_candidate(candidate);
+        }
+        let peer = Peer::new(
+            letter.address,
+            letter.room.clone(),
+            letter.role.clone(),
+            rtc,
+            creds.ufrag.clone(),
+        );
+        let needs_connection = peer.role != Role::Participant;
+        let key = PeerKey(self.peers.insert(peer));
+        self.by_participant.insert(letter.address.participant, key);
+        self.mux.add_ufrag(creds.ufrag, key);
+        if needs_connection {
+            self.deadlines.set(Timer::Connect(key), now + CONNECT_TIMEOUT);
+        }
+        Ok(key)
+    }
+
+    fn mint_credentials(&mut self) -> IceCreds {
+        IceCreds {
+            ufrag: ufrag::mint(self.config.id, &mut self.rng),
+            pass: ufrag::mint_pwd(&mut self.rng),
+        }
+    }
+
+    /// An ICE restart gave the `Rtc` credentials of its own making; ours name the worker.
+    fn own_ice_credentials(&mut self, key: PeerKey, answer: String) -> String {
+        let current = self.peers[key.0].rtc.direct_api().local_ice_credentials();
+        if current.ufrag == self.peers[key.0].ufrag {
+            return answer;
+        }
+        let creds = self.mint_credentials();
+        let peer = &mut self.peers[key.0];
+        peer.rtc.direct_api().set_local_ice_credentials(creds.clone());
+        self.mux.remove_ufrag(&peer.ufrag);
+        peer.ufrag = creds.ufrag.clone();
+        log::info!("ice restart {:?} {}", peer.room, peer.address.participant);
+        self.mux.add_ufrag(creds.ufrag.clone(), key);
+        answer.replace(&current.ufrag, &creds.ufrag).replace(&current.pass, &creds.pass)
+    }
+
+    /// Brings tracks and slots in line with the m-lines.
+    fn read_media(&mut self, key: PeerKey, mids: &[String], described: &[TrackDescription]) {
+        let mut tracks = Vec::new();
+        let mut slots = Vec::new();
+        let peer = &mut self.peers[key.0];
+        let mut old_slots = std::mem::take(&mut peer.slots);
+        for name in mids {
+            let mid = Mid::from(name.as_str());
+            let Some(media) = peer.rtc.media(mid).filter(|m| !m.stopped()) else {
+                continue;
+            };
+            let (kind, direction) = (convert::kind(media.kind()), media.direction());
+            if direction.is_receiving()
+                && peer.role.publishes()
+                && tracks.len() < TRACKS_PER_PARTICIPANT_MAX
+            {
+                let description =
+                    described.iter().find(|d| d.mid == *name && d.source.kind() == kind);
+                let known = peer.tracks.iter().find(|t| t.mid == mid);
+                tracks.push(PeerTrack {
+                    id: known.map_or_else(|| TrackId::mint(&mut self.rng), |t| t.id),
+                    mid,
+                    name: name.clone(),
+                    kind,
+                    source: description.map_or(Source::of(kind), |d| d.source),
+                    muted: description.is_some_and(|d| d.muted),
+                });
+            }
+            if direction.is_sending() && peer.role.subscribes() {
+                let codecs = peer.sendable(mid);
+                match old_slots.iter().position(|s| s.mid == mid) {
+                    Some(at) => {
+                        let mut slot = old_slots.swap_remove(at);
+                        slot.codecs = codecs;
+                        slots.push(slot);
+                    }
+                    None => slots.push(Slot::new(mid, name.clone(), kind, codecs, &mut self.rng)),
+                }
+            }
+        }
+        peer.slots = slots;
+        let old_tracks = std::mem::replace(&mut peer.tracks, tracks.clone());
+        for slot in old_slots {
+            if let Some(track) = slot.track {
+                self.tracks.unsubscribe(track.id, (key, slot.mid));
+            }
+        }
+        for track in &old_tracks {
+            if !tracks.iter().any(|t| t.id == track.id) {
+                self.unpublish(track.id);
+            }
+        }
+        for track in &tracks {
+            if !old_tracks.iter().any(|t| t.id == track.id) {
+                self.tracks.publish(track.id, track.kind, key);
+            }
+        }
+    }
+
+    fn tell_room(&mut self, key: PeerKey, fresh: bool) {
+        let peer = &self.peers[key.0];
+        let tracks = peer.tracks.iter().map(|t| TrackOffer {
+            id: t.id,
+            mid: t.name.clone(),
+            kind: t.kind,
+            source: t.source,
+            muted: t.muted,
+        });
+        let slots = peer.slots.iter().map(|s| SlotOffer {
+            mid: s.name.clone(),
+            kind: s.kind,
+            codecs: s.codec_list(),
+        });
+        let letter = RoomLetter::Negotiated {
+            participant: peer.address.participant,
+            fresh,
+            tracks: tracks.collect(),
+            slots: slots.collect(),
+        };
+        let letter = ToWorker::Room(peer.room.clone(), letter);
+        self.letters.push(Outgoing::Worker(peer.address.home, letter));
+    }
+
+    fn answer(&mut self, key: PeerKey, answer: String) -> Answer {
+        let Some(peer) = self.peers.get_mut(key.0) else {
+            return Answer { sdp: answer, tracks: Vec::new(), ice: Default::default() };
+        };
+        let mut text = sdp::in_offered_order(&answer, &peer.offer);
+        if matches!(peer.role, Role::Whep { only: Some(_) }) {
+            text = sdp::with_stream(&text, "trackyard");
+        }
+        let creds = peer.rtc.direct_api().local_ice_credentials();
+        let ice = IceCredentials {
+            ufrag: creds.ufrag,
+            pwd: creds.pass,
+            candidates: sdp::candidates(&text),
+        };
+        let own = |t: &PeerTrack| OwnTrack { mid: t.name.clone(), track: t.id };
+        Answer { sdp: text, tracks: peer.tracks.iter().map(own).collect(), ice }
+    }
+
+    /// WHIP and WHEP restart ICE with a fragment: the offer as it was, with other credentials.
+    pub(super) fn restart_ice(
+        &mut self,
+        participant: ParticipantId,
+        ufrag: &str,
+        pwd: &str,
+        now: Instant,
+    ) {
+        let Some(key) = self.by_participant.get(&participant).copied() else {
+            return;
+        };
+        let peer = &self.peers[key.0];
+        let session = peer.address.session;
+        let described = peer.tracks.iter().map(|t| TrackDescription {
+            mid: t.name.clone(),
+            source: t.source,
+            muted: t.muted,
+        });
+        let letter = OfferLetter {
+            address: peer.address,
+            room: peer.room.clone(),
+            role: peer.role.clone(),
+            request: None,
+            sdp: sdp::with_ice_credentials(&peer.offer, ufrag, pwd),
+            tracks: described.collect(),
+        };
+        let result = self.negotiate(letter, now).map(|answer| answer.ice);
+        self.letters.push(Outgoing::Gate(ToGate::Restarted { session, result }));
+    }
+}

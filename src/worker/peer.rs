@@ -1,0 +1,302 @@
+//! One client's transport and what it sends and receives: the only owner of its `str0m::Rtc`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use str0m::media::{KeyframeRequestKind, Mid, Pt};
+use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
+use str0m::{Input, Rtc};
+
+use super::convert;
+use super::mux::FourTuple;
+use crate::base::counters::{Counters, DropReason};
+use crate::base::ids::{TrackId, WorkerId};
+use crate::base::rng::Rng;
+use crate::media::keyframes::REPEAT_AFTER;
+use crate::media::packet::Packet;
+use crate::media::rewrite::Rewriter;
+use crate::room::mail::{Address, Role, RoomName, TrackRef};
+use crate::wire::codec::{Codec, Kind};
+use crate::wire::payload;
+use crate::wire::signal::Source;
+
+/// A client.
+pub struct Peer {
+    pub address: Address,
+    pub room: RoomName,
+    pub role: Role,
+    pub rtc: Rtc,
+    /// Of the client's DTLS certificate, as its first offer said.
+    pub fingerprint: String,
+    /// Our current ufrag.
+    pub ufrag: String,
+    /// The last offer, as it was given to `str0m`.
+    pub offer: String,
+    pub paths: Vec<Path>,
+    pub tracks: Vec<PeerTrack>,
+    pub slots: Vec<Slot>,
+    /// DTLS is up.
+    pub connected: bool,
+    /// It is being ended; nothing that comes out of it is news.
+    pub closing: bool,
+    /// Where `str0m` sent to last: the chosen pair's far end.
+    pub sends_to: Option<SocketAddr>,
+    /// By payload type, as negotiated.
+    codecs: [Option<Codec>; 128],
+    /// The publisher's streams that were seen, so that a packet finds its track without asking.
+    streams: Vec<(Ssrc, TrackId)>,
+}
+
+/// An address from which a valid ICE check came.
+#[derive(Debug, Clone, Copy)]
+pub struct Path {
+    pub tuple: FourTuple,
+    /// The worker to which the kernel gives its datagrams.
+    pub via: WorkerId,
+    /// When its last check came.
+    pub checked: Instant,
+}
+
+/// What the client sends on one m-line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerTrack {
+    pub id: TrackId,
+    pub mid: Mid,
+    pub name: String,
+    pub kind: Kind,
+    pub source: Source,
+    pub muted: bool,
+}
+
+/// An m-line on which the client receives.
+#[derive(Debug)]
+pub struct Slot {
+    pub mid: Mid,
+    pub name: String,
+    pub kind: Kind,
+    /// What it may carry, with the payload type for it.
+    pub codecs: Vec<(Codec, Pt)>,
+    pub track: Option<TrackRef>,
+    rewriter: Rewriter,
+    /// When a keyframe was last asked for on this slot's behalf.
+    asked: Option<Instant>,
+}
+
+/// What became of the packets that were given to a slot.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    pub packets: u64,
+    /// A keyframe must be asked for (again).
+    pub wants_keyframe: bool,
+}
+
+impl Peer {
+    /// A client that has made its first offer; nothing is negotiated yet.
+    pub fn new(address: Address, room: RoomName, role: Role, rtc: Rtc, ufrag: String) -> Peer {
+        Peer {
+            address,
+            room,
+            role,
+            rtc,
+            fingerprint: String::new(),
+            ufrag,
+            offer: String::new(),
+            paths: Vec::new(),
+            tracks: Vec::new(),
+            slots: Vec::new(),
+            connected: false,
+            closing: false,
+            sends_to: None,
+            codecs: [None; 128],
+            streams: Vec::new(),
+        }
+    }
+
+    /// Reads the payload types that were negotiated, and forgets which stream was which track.
+    pub fn refresh_codecs(&mut self) {
+        self.codecs = [None; 128];
+        self.streams.clear();
+        for params in self.rtc.codec_config().params() {
+            if let Some(place) = self.codecs.get_mut(usize::from(*params.pt())) {
+                *place = convert::codec(&params.spec());
+            }
+        }
+    }
+
+    /// What the peer may send to its client on `mid`: codecs with their payload types.
+    pub fn sendable(&self, mid: Mid) -> Vec<(Codec, Pt)> {
+        let Some(media) = self.rtc.media(mid) else {
+            return Vec::new();
+        };
+        let usable = media.remote_pts().iter().filter_map(|pt| {
+            let codec = self.codecs.get(usize::from(**pt)).copied().flatten()?;
+            Some((codec, *pt))
+        });
+        usable.collect()
+    }
+
+    /// A packet that the client sent, with the track that it belongs to.
+    pub fn ingest(&mut self, packet: RtpPacket) -> Result<(TrackId, Packet), DropReason> {
+        let ssrc = packet.header.ssrc;
+        let known = self.streams.iter().find(|(s, _)| *s == ssrc).map(|(_, track)| *track);
+        let track = match known {
+            Some(track) => track,
+            None => self.discover(ssrc).ok_or(DropReason::UnknownStream)?,
+        };
+        let pt = usize::from(*packet.header.payload_type);
+        let codec = self.codecs.get(pt).copied().flatten().ok_or(DropReason::Codec)?;
+        Ok((
+            track,
+            Packet {
+                ssrc: *ssrc,
+                seq: *packet.seq_no,
+                timestamp: packet.header.timestamp,
+                marker: packet.header.marker,
+                codec,
+                starts_keyframe: payload::starts_keyframe(codec, &packet.payload),
+                extensions: convert::extensions(&packet.header.ext_vals),
+                payload: packet.payload,
+                received: packet.timestamp,
+            },
+        ))
+    }
+
+    fn discover(&mut self, ssrc: Ssrc) -> Option<TrackId> {
+        let mid = self.rtc.direct_api().stream_rx(&ssrc)?.mid();
+        let track = self.tracks.iter().find(|t| t.mid == mid)?.id;
+        self.streams.push((ssrc, track));
+        Some(track)
+    }
+
+    /// Asks the client for a keyframe of a track that it sends; `false` while no stream of it is
+    /// known. The request leaves with the next drain.
+    pub fn request_keyframe(&mut self, track: TrackId) -> bool {
+        // The newest stream: a client that changed its SSRC has left the others.
+        let Some((ssrc, _)) = self.streams.iter().rev().find(|(_, t)| *t == track) else {
+            return false;
+        };
+        match self.rtc.direct_api().stream_rx(ssrc) {
+            Some(stream) => {
+                stream.request_keyframe(KeyframeRequestKind::Pli);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The slot of an m-line.
+    pub fn slot_of(&mut self, mid: Mid) -> Option<&mut Slot> {
+        self.slots.iter_mut().find(|s| s.mid == mid)
+    }
+
+    /// Writes packets of the slot's track to the client, in the order given. They leave with the
+    /// next drain. This is the one place where packets go out.
+    pub fn send(
+        &mut self,
+        mid: Mid,
+        packets: &[Packet],
+        now: Instant,
+        counters: &mut Counters,
+    ) -> Sent {
+        let mut sent = Sent::default();
+        let Some(slot) = self.slots.iter_mut().find(|s| s.mid == mid) else {
+            return sent;
+        };
+        if !self.connected {
+            return sent;
+        }
+        let mut direct = self.rtc.direct_api();
+        let Some(stream) = direct.stream_tx_by_mid(mid, None) else {
+            return sent;
+        };
+        for packet in packets {
+            let Some(pt) = slot.payload_type(packet.codec) else {
+                counters.drop(DropReason::Codec, 1);
+                continue;
+            };
+            let rewritten = match slot.rewriter.rewrite(packet) {
+                Ok(rewritten) => rewritten,
+                Err(reason) => {
+                    counters.drop(reason, 1);
+                    sent.wants_keyframe |= reason == DropReason::AwaitingKeyframe && slot.ask(now);
+                    continue;
+                }
+            };
+            let values =
+                convert::extension_values(&packet.extensions, rewritten.dependency_descriptor);
+            let write = RtpWrite::new(
+                pt,
+                rewritten.seq.into(),
+                rewritten.timestamp,
+                packet.received,
+                rewritten.payload,
+            );
+            let nackable = slot.kind == Kind::Video;
+            stream.write_rtp(write.marker(packet.marker).ext_vals(values).nackable(nackable));
+            sent.packets += 1;
+        }
+        sent
+    }
+
+    /// Time moves, so that what was written or asked for leaves with the next drain.
+    pub fn tick(&mut self, now: Instant) -> Result<(), str0m::RtcError> {
+        self.rtc.handle_input(Input::Timeout(now))
+    }
+}
+
+impl Slot {
+    /// An empty slot; where its numbers begin is random (RFC 3550 §5.1).
+    pub fn new(
+        mid: Mid,
+        name: String,
+        kind: Kind,
+        codecs: Vec<(Codec, Pt)>,
+        rng: &mut Rng,
+    ) -> Slot {
+        let chance = rng.next_u64();
+        let rewriter = Rewriter::new((chance >> 32) as u16, chance as u32);
+        Slot { mid, name, kind, codecs, track: None, rewriter, asked: None }
+    }
+
+    /// Puts another track (or none) in.
+    pub fn assign(&mut self, track: Option<TrackRef>) {
+        self.track = track;
+        self.rewriter.restart();
+        self.asked = None;
+    }
+
+    /// Whether a keyframe must be asked for now: nothing can be shown, and nobody asked lately.
+    pub fn ask(&mut self, now: Instant) -> bool {
+        let needs =
+            self.kind == Kind::Video && self.track.is_some() && self.rewriter.awaits_keyframe();
+        let due = self.asked.is_none_or(|at| now.saturating_duration_since(at) >= REPEAT_AFTER);
+        if needs && due {
+            self.asked = Some(now);
+        }
+        needs && due
+    }
+
+    fn payload_type(&self, sent: Codec) -> Option<Pt> {
+        let best = self.codecs.iter().max_by_key(|(codec, _)| codec.accepts(sent))?;
+        (best.0.accepts(sent) > 0).then_some(best.1)
+    }
+
+    /// The codecs that it may carry.
+    pub fn codec_list(&self) -> Vec<Codec> {
+        self.codecs.iter().map(|(codec, _)| *codec).collect()
+    }
+}
+
+/// Shared by all peers of all workers: one certificate, made at start.
+#[derive(Clone)]
+pub struct Certificate(pub(super) Arc<str0m::config::DtlsCert>);
+
+impl Certificate {
+    /// A fresh self-signed DTLS certificate (RFC 8827 §6.5: fingerprints in signalling vouch).
+    pub fn generate() -> Certificate {
+        let provider = str0m::crypto::from_feature_flags();
+        let certificate = provider.dtls_provider.generate_certificate();
+        Certificate(Arc::new(certificate.expect("aws-lc-rs makes certificates")))
+    }
+}

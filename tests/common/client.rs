@@ -1,0 +1,193 @@
+//! A synthetic WebRTC client on `str0m`: offers, sends VP8, judges what it receives. Sans-IO like
+//! the server, so that it runs on virtual time in one test and on real sockets in another.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::media::{Direction, MediaKind, Mid, Pt};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::RtpWrite;
+use str0m::{Candidate, Event, Input, Output, Rtc};
+
+use super::vp8::{Encoder, Judge};
+
+/// Between two frames.
+pub const FRAME_INTERVAL: Duration = Duration::from_millis(50);
+
+pub struct Client {
+    pub rtc: Rtc,
+    pub label: u32,
+    pub address: SocketAddr,
+    pub connected: bool,
+    pub closed: bool,
+    pub sending: Option<Sender>,
+    pub slots: HashMap<Mid, Judge>,
+    pub keyframe_requests: u64,
+    pending: Option<SdpPendingOffer>,
+    deadline: Instant,
+    outgoing: Vec<(SocketAddr, Vec<u8>)>,
+}
+
+pub struct Sender {
+    pub mid: Mid,
+    encoder: Encoder,
+    pt: Option<Pt>,
+    seq: u64,
+    frames: u32,
+    next_frame: Instant,
+    keyframe_wanted: bool,
+}
+
+impl Client {
+    pub fn new(label: u32, address: SocketAddr, now: Instant) -> Client {
+        let mut rtc = Rtc::builder().set_rtp_mode(true).clear_codecs().enable_vp8(true).build(now);
+        rtc.add_local_candidate(Candidate::host(address, "udp").expect("a valid address"));
+        Client {
+            rtc,
+            label,
+            address,
+            connected: false,
+            closed: false,
+            sending: None,
+            slots: HashMap::new(),
+            keyframe_requests: 0,
+            pending: None,
+            deadline: now,
+            outgoing: Vec::new(),
+        }
+    }
+
+    /// An offer that sends one video (if asked) and receives `slots` videos more.
+    pub fn offer(&mut self, send: bool, slots: usize, now: Instant) -> String {
+        let mut api = self.rtc.sdp_api();
+        if send && self.sending.is_none() {
+            let mid = api.add_media(MediaKind::Video, Direction::SendOnly, None, None, None);
+            self.sending = Some(Sender {
+                mid,
+                encoder: Encoder::default(),
+                pt: None,
+                seq: u64::from(self.label) * 100 % 30_000,
+                frames: 0,
+                next_frame: now,
+                keyframe_wanted: true,
+            });
+        }
+        for _ in 0..slots {
+            let mid = api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+            self.slots.insert(mid, Judge::default());
+        }
+        let (offer, pending) = api.apply().expect("something to offer");
+        self.pending = Some(pending);
+        offer.to_sdp_string()
+    }
+
+    /// Takes the answer to the last offer.
+    pub fn answer(&mut self, sdp: &str) {
+        let answer = SdpAnswer::from_sdp_string(sdp).unwrap_or_else(|e| panic!("{e}: {sdp}"));
+        let pending = self.pending.take().expect("an offer was made");
+        self.rtc.sdp_api().accept_answer(pending, answer).expect("a fitting answer");
+    }
+
+    /// An offer with new ICE credentials.
+    pub fn restart_ice(&mut self) -> String {
+        let mut api = self.rtc.sdp_api();
+        api.ice_restart(true);
+        let (offer, pending) = api.apply().expect("a restart is an offer");
+        self.pending = Some(pending);
+        offer.to_sdp_string()
+    }
+
+    /// Sends a PLI for every slot.
+    pub fn ask_for_keyframes(&mut self) {
+        for mid in self.slots.keys() {
+            if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(*mid, None) {
+                stream.request_keyframe(str0m::media::KeyframeRequestKind::Pli);
+            }
+        }
+    }
+
+    /// One datagram. `str0m` wants to be drained after each.
+    pub fn receive(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
+        let Ok(receive) = Receive::new(Protocol::Udp, source, self.address, bytes) else { return };
+        self.rtc.handle_input(Input::Receive(now, receive)).expect("the server speaks well");
+        self.drain();
+    }
+
+    /// Sends what is due, and gives what is to be transmitted.
+    pub fn poll(&mut self, now: Instant) -> Vec<(SocketAddr, Vec<u8>)> {
+        self.send_frame(now);
+        self.rtc.handle_input(Input::Timeout(now)).expect("time moves");
+        self.drain();
+        std::mem::take(&mut self.outgoing)
+    }
+
+    fn drain(&mut self) {
+        loop {
+            match self.rtc.poll_output().expect("a healthy client") {
+                Output::Transmit(t) => self.outgoing.push((t.destination, t.contents.into())),
+                Output::Timeout(at) => break self.deadline = at,
+                Output::Event(event) => self.event(event),
+            }
+        }
+    }
+
+    /// When [`Self::poll`] has something to do.
+    pub fn deadline(&self) -> Instant {
+        let frame = self.sending.as_ref().filter(|_| self.connected).map(|s| s.next_frame);
+        frame.map_or(self.deadline, |frame| frame.min(self.deadline))
+    }
+
+    /// Every one of these slots shows something that a decoder could show.
+    pub fn sees(&self, mids: &[Mid]) -> bool {
+        mids.iter().all(|mid| self.slots.get(mid).is_some_and(|s| s.decodable))
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Connected => self.connected = true,
+            Event::Closed => self.closed = true,
+            Event::KeyframeRequest(_) => {
+                self.keyframe_requests += 1;
+                if let Some(sender) = &mut self.sending {
+                    sender.keyframe_wanted = true;
+                }
+            }
+            Event::RtpPacket(packet) => {
+                let ssrc = packet.header.ssrc;
+                let mid = self.rtc.direct_api().stream_rx(&ssrc).expect("a known stream").mid();
+                let judge = self.slots.get_mut(&mid).expect("a slot of ours");
+                judge.take(
+                    *packet.seq_no,
+                    packet.header.timestamp,
+                    packet.header.marker,
+                    &packet.payload,
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn send_frame(&mut self, now: Instant) {
+        let Some(sender) = self.sending.as_mut().filter(|s| self.connected && now >= s.next_frame)
+        else {
+            return;
+        };
+        let Some(media) = self.rtc.media(sender.mid) else { return };
+        let pt = *sender.pt.get_or_insert(media.remote_pts()[0]);
+        sender.next_frame = now + FRAME_INTERVAL;
+        let keyframe = std::mem::take(&mut sender.keyframe_wanted);
+        let payloads = sender.encoder.frame(keyframe, self.label, sender.frames);
+        let timestamp = sender.frames.wrapping_mul(4_500);
+        sender.frames += 1;
+        let mut direct = self.rtc.direct_api();
+        let Some(stream) = direct.stream_tx_by_mid(sender.mid, None) else { return };
+        let last = payloads.len() - 1;
+        for (i, payload) in payloads.into_iter().enumerate() {
+            sender.seq += 1;
+            let write = RtpWrite::new(pt, sender.seq.into(), timestamp, now, payload);
+            stream.write_rtp(write.marker(i == last).nackable(true));
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What the tests share: synthetic clients on `str0m`, and VP8 that is easy to judge.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+pub mod client;
+pub mod live;
+pub mod vp8;
