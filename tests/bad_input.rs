@@ -59,7 +59,11 @@ impl Scene {
     fn wait_for_metric(&mut self, name: &str, label: &str, least: f64) {
         let deadline = Instant::now() + Duration::from_secs(5);
         while self.metric(name, label) < least {
-            assert!(Instant::now() < deadline, "{name}{{{label}}} stays {}", self.metric(name, label));
+            assert!(
+                Instant::now() < deadline,
+                "{name}{{{label}}} stays {}",
+                self.metric(name, label)
+            );
             until(&mut self.people, Duration::from_millis(50), |_| false);
         }
     }
@@ -120,7 +124,13 @@ fn bad_offers_are_refused_and_the_session_goes_on() {
         ("no fingerprint", format!("{head}{m_line}").replace("a=fingerprint", "a=nothing")),
         ("a bad fingerprint", format!("{head}{m_line}")),
         ("unprotected RTP", format!("{head}{m_line}").replace("UDP/TLS/RTP/SAVPF", "RTP/AVP")),
-        ("40 candidates", format!("{head}{m_line}{}", "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n".repeat(40))),
+        (
+            "40 candidates",
+            format!(
+                "{head}{m_line}{}",
+                "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n".repeat(40)
+            ),
+        ),
     ] {
         let id = client.request(json!({"type": "offer", "sdp": sdp}));
         let reply = client.reply(id);
@@ -161,7 +171,8 @@ fn http_junk_gets_a_status() {
     assert_eq!(status(both), 400);
     let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(100_000));
     assert!([400, 431].contains(&status(head.as_bytes())));
-    let (code, head, body) = http(address, "POST /whip/x HTTP/1.1\r\nContent-Type: application/sdp", "junk");
+    let (code, head, body) =
+        http(address, "POST /whip/x HTTP/1.1\r\nContent-Type: application/sdp", "junk");
     assert_eq!((code, body.contains("bad_sdp")), (400, true), "{body}");
     assert!(head.to_lowercase().contains("application/problem+json"), "{head}");
     let (code, _, _) = http(address, "POST /whip/x HTTP/1.1\r\nContent-Type: text/plain", "junk");
@@ -198,7 +209,8 @@ fn random_datagrams_are_dropped_and_counted() {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let mut state = 1_u64;
     let mut random = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as u8
     };
     for i in 0..2_000 {
@@ -209,7 +221,9 @@ fn random_datagrams_are_dropped_and_counted() {
     }
     socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a socket");
     assert!(socket.recv(&mut [0; 2_048]).is_err(), "strangers get no answer");
-    for (reason, least) in [("unknown_address", 600.0), ("malformed_stun", 300.0), ("unknown_protocol", 300.0)] {
+    for (reason, least) in
+        [("unknown_address", 600.0), ("malformed_stun", 300.0), ("unknown_protocol", 300.0)]
+    {
         scene.wait_for_metric("trackyard_dropped", reason, least);
     }
     scene.assert_calm("random datagrams");

@@ -303,7 +303,10 @@ pub fn until(
 
 /// One HTTP request on a connection of its own: status, head and body.
 pub fn http(server: SocketAddr, request: &str, body: &str) -> (u16, String, String) {
-    let head = format!("{request}\r\nHost: {server}\r\nContent-Length: {}\r\nConnection: close", body.len());
+    let head = format!(
+        "{request}\r\nHost: {server}\r\nContent-Length: {}\r\nConnection: close",
+        body.len()
+    );
     let answer = exchange(server, format!("{head}\r\n\r\n{body}").as_bytes());
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
