@@ -58,7 +58,7 @@ impl Gate {
         let (to_worker, worker_letters) = mailbox(worker_waker.clone());
         let switch = PhaseSwitch::new(vec![waker, worker_waker]);
         let worker = std::thread::spawn(move || work(worker_poll, &worker_letters, &to_gate));
-        let thread = gate_loop::spawn(GateSetup {
+        let setup = GateSetup {
             poll,
             listener,
             tls: tls::server_config(vec![cert.cert.der().clone()], key).unwrap(),
@@ -72,8 +72,8 @@ impl Gate {
             letters,
             workers: vec![to_worker],
             phase: switch.watch(),
-        })
-        .unwrap();
+        };
+        let thread = std::thread::spawn(|| gate_loop::run(setup).unwrap());
         Gate {
             address,
             client: Arc::new(client),

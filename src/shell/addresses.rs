@@ -19,10 +19,7 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
     let found = if_addrs::get_if_addrs()?.into_iter();
     Ok(found
         .filter(|interface| interface.is_oper_up() || interface.is_loopback())
-        .map(|interface| Interface {
-            ip: interface.ip(),
-            name: interface.name,
-        })
+        .map(|interface| Interface { ip: interface.ip(), name: interface.name })
         .collect())
 }
 
@@ -46,6 +43,21 @@ pub fn candidates(listen: IpAddr, announce: &[IpAddr], found: &[Interface]) -> V
         candidates.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
     candidates
+}
+
+/// The machine's own addresses, which may stand as the source of what it sends.
+pub fn own(found: &[Interface]) -> Vec<IpAddr> {
+    let mut own = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    for interface in found {
+        add(&mut own, interface.ip);
+    }
+    own
+}
+
+/// For the log: `192.0.2.1, 127.0.0.1`.
+pub fn list(addresses: &[IpAddr]) -> String {
+    let texts: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+    texts.join(", ")
 }
 
 fn add(candidates: &mut Vec<IpAddr>, ip: IpAddr) {
@@ -102,9 +114,7 @@ mod tests {
     use super::*;
 
     fn ips(text: &str) -> Vec<IpAddr> {
-        text.split_whitespace()
-            .map(|ip| ip.parse().unwrap())
-            .collect()
+        text.split_whitespace().map(|ip| ip.parse().unwrap()).collect()
     }
 
     fn machine() -> Vec<Interface> {
@@ -119,20 +129,14 @@ mod tests {
             ("eth0", "fd00::5"),
             ("eth0", "2001:db8::5"),
         ]
-        .map(|(name, ip)| Interface {
-            name: name.to_owned(),
-            ip: ip.parse().unwrap(),
-        })
+        .map(|(name, ip)| Interface { name: name.to_owned(), ip: ip.parse().unwrap() })
         .to_vec()
     }
 
     #[test]
     fn the_likeliest_first_and_loopback_last() {
         let found = |listen: &str| candidates(listen.parse().unwrap(), &[], &machine());
-        assert_eq!(
-            found("0.0.0.0"),
-            ips("192.168.1.20 203.0.113.5 172.17.0.1 127.0.0.1")
-        );
+        assert_eq!(found("0.0.0.0"), ips("192.168.1.20 203.0.113.5 172.17.0.1 127.0.0.1"));
         assert_eq!(
             found("::"),
             ips("192.168.1.20 203.0.113.5 fd00::5 2001:db8::5 172.17.0.1 127.0.0.1")
@@ -154,10 +158,7 @@ mod tests {
         let listen = "0.0.0.0".parse().unwrap();
         assert_eq!(candidates(listen, &[], &[]), ips("127.0.0.1"));
         let many: Vec<_> = (0..100u8)
-            .map(|i| Interface {
-                name: format!("br-{i}"),
-                ip: IpAddr::from([172, 18, i, 1]),
-            })
+            .map(|i| Interface { name: format!("br-{i}"), ip: IpAddr::from([172, 18, i, 1]) })
             .collect();
         let found = candidates(listen, &[], &many);
         assert_eq!(found.len(), CANDIDATES_MAX);

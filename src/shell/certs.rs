@@ -20,6 +20,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::tls::server_config;
 use crate::config::TlsFiles;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -51,9 +52,7 @@ pub fn read(files: &TlsFiles, now: SystemTime) -> Result<Identity, String> {
     let identity = identity(chain, key).map_err(|e| match e {
         rustls::Error::InconsistentKeys(_) => {
             let cert = files.cert.display();
-            key_error(format!(
-                "this key does not belong to the certificate {cert}"
-            ))
+            key_error(format!("this key does not belong to the certificate {cert}"))
         }
         rustls::Error::InvalidCertificate(_) => cert_error(e.to_string()),
         e => key_error(format!("this key cannot be used: {e}")),
@@ -92,12 +91,19 @@ pub fn keep(
     load(dir, &wanted, now).map_err(|why| format!("certs_dir: what was just written: {why}"))
 }
 
-/// The name by which the machine calls itself; `None` when it is none that a certificate takes.
-pub fn hostname() -> Option<String> {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+/// The name by which the machine calls itself, alone and as multicast DNS has it (RFC 6762 §3).
+/// Empty when it is none that a certificate takes.
+pub fn hostnames() -> Vec<String> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim().to_ascii_lowercase();
     let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
-    (!name.is_empty() && name.len() <= 253 && name.bytes().all(fits)).then_some(name)
+    if name.is_empty() || name.len() > 63 || !name.bytes().all(fits) {
+        return Vec::new();
+    }
+    match name.contains('.') {
+        true => vec![name],
+        false => vec![format!("{name}.local"), name],
+    }
 }
 
 const CERT: &str = "cert.pem";
@@ -105,10 +111,7 @@ const KEY: &str = "key.pem";
 
 /// Names and addresses as text, both kinds in one set.
 fn subjects(names: &[String], addresses: &[IpAddr]) -> BTreeSet<String> {
-    let always = [
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::LOCALHOST),
-    ];
+    let always = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     let addresses = addresses.iter().chain(&always).map(IpAddr::to_string);
     let names = names.iter().cloned().chain(["localhost".to_owned()]);
     names.chain(addresses).collect()
@@ -176,9 +179,7 @@ fn generate(
     params.not_after = epoch + since + VALID;
     params.distinguished_name = rcgen::DistinguishedName::new();
     let name = "Trackyard on this machine";
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, name);
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
     params.is_ca = rcgen::IsCa::ExplicitNoCa;
     params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
@@ -195,11 +196,7 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
         _ => {}
     }
     let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&part)?;
+    let mut file = options.write(true).create_new(true).mode(mode).open(&part)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&part, path)
@@ -228,17 +225,8 @@ fn identity(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<Identity, rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut tls = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain.clone(), key)?;
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Identity {
-        fingerprint: fingerprint(&chain[0]),
-        tls: Arc::new(tls),
-        chain,
-    })
+    let tls = server_config(chain.clone(), key)?;
+    Ok(Identity { fingerprint: fingerprint(&chain[0]), tls, chain })
 }
 
 fn fingerprint(cert: &CertificateDer<'_>) -> String {

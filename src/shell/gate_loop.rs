@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
@@ -51,10 +50,10 @@ pub struct GateSetup {
     pub phase: PhaseWatch,
 }
 
-/// Starts the thread. It ends after a drain, or at once in [`Phase::End`].
+/// Runs the gate until all is said after a drain, or until [`Phase::End`].
 ///
-/// Error: the listener cannot be registered, or no thread can be made.
-pub fn spawn(setup: GateSetup) -> io::Result<JoinHandle<()>> {
+/// Error: the listener cannot be registered.
+pub fn run(setup: GateSetup) -> io::Result<()> {
     setup.listener.set_nonblocking(true)?;
     let mut listener = mio::net::TcpListener::from_std(setup.listener);
     let registry = setup.poll.registry();
@@ -77,8 +76,8 @@ pub fn spawn(setup: GateSetup) -> io::Result<JoinHandle<()>> {
         draining: false,
         ending: None,
     };
-    let thread = std::thread::Builder::new().name("gate".into());
-    thread.spawn(move || gate_loop.run())
+    gate_loop.run();
+    Ok(())
 }
 
 /// Whether somebody may wait at the listener. Its readiness is edge-triggered.

@@ -188,8 +188,9 @@ impl<T: Letter> Outbox<T> {
         }
     }
 
-    /// Tries the waiting letters again, in order. Returns whether some still wait: then the
-    /// thread must come back soon by itself, since nobody wakes it when the box has room.
+    /// Tries the waiting letters again, in order, until one does not fit. Returns whether some
+    /// still wait: then the thread must come back soon by itself, since nobody wakes it when the
+    /// box has room.
     pub fn retry(&mut self) -> bool {
         while let Some(letter) = self.waiting.pop_front() {
             if let Err(letter) = self.to.send(letter) {
@@ -199,6 +200,11 @@ impl<T: Letter> Outbox<T> {
         }
         self.complained = false;
         false
+    }
+
+    /// Whether letters wait, as [`Outbox::retry`] says it.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     fn keep(&mut self, letter: T) -> usize {
@@ -284,7 +290,7 @@ mod tests {
         for i in 0..MAILBOX_LETTERS_MAX + 2 {
             assert_eq!(outbox.post(Test::Control(i)), 0);
         }
-        assert!(outbox.retry());
+        assert!(outbox.retry() && outbox.is_waiting());
         assert_eq!(outbox.post(Test::Media(MAILBOX_PACKETS_MAX)), 0);
         assert_eq!(outbox.post(Test::Media(7)), 7);
         let mut letters = Vec::new();
@@ -292,7 +298,7 @@ mod tests {
         letters.retain(|l| matches!(l, Test::Control(_)));
         assert_eq!(letters.len(), MAILBOX_LETTERS_MAX);
         assert_eq!(outbox.post(Test::Control(MAILBOX_LETTERS_MAX + 2)), 0);
-        assert!(!outbox.retry());
+        assert!(!outbox.retry() && !outbox.is_waiting());
         receiver.drain(&mut letters);
         let numbers: Vec<_> = (0..MAILBOX_LETTERS_MAX + 3).map(Test::Control).collect();
         assert_eq!(letters, numbers);

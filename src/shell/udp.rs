@@ -19,8 +19,6 @@ use crate::worker::Transmit;
 use abi::{Control, Name};
 
 mod abi;
-#[cfg(test)]
-mod tests;
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("Trackyard receives and sends in batches as Linux does it; it runs on Linux only");
@@ -42,7 +40,7 @@ const SEGMENTS_MAX: usize = 64;
 const SEGMENTED_BYTES_MAX: usize = 65_000;
 /// What each socket asks to buffer: 30 ms of 1 Gbit/s. A smaller one drops bursts, a larger one
 /// delivers them too late to be of use.
-const BUFFER_BYTES: usize = 4 << 20;
+pub const BUFFER_BYTES: usize = 4 << 20;
 
 /// Opens `count` sockets on one port; port 0 takes the free one that the first of them gets.
 /// Errors: as `bind` has them; `AddrInUse` also when the port's owner would share it.
@@ -56,11 +54,7 @@ pub fn bind(listen: SocketAddr, count: usize) -> io::Result<Vec<UdpSocket>> {
 }
 
 fn bind_one(listen: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(
-        Domain::for_address(listen),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
+    let socket = Socket::new(Domain::for_address(listen), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_port(true)?;
     if listen.is_ipv6() {
@@ -71,12 +65,7 @@ fn bind_one(listen: SocketAddr) -> io::Result<UdpSocket> {
     }
     // Never "don't fragment", and no forged ICMP may shrink what leaves in one piece
     // (IP_PMTUDISC_OMIT). Linux takes the IPv4 option on a dual-stack socket as well.
-    set_option(
-        &socket,
-        libc::IPPROTO_IP,
-        libc::IP_MTU_DISCOVER,
-        libc::IP_PMTUDISC_OMIT,
-    )?;
+    set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)?;
     if listen.is_ipv6() {
         let omit = libc::IPV6_PMTUDISC_OMIT;
         set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, omit)?;
@@ -416,10 +405,7 @@ fn run_len(transmits: &[Transmit]) -> usize {
 /// Whether a later call may succeed: what the network (ICMP) or a lack of memory caused.
 fn is_passing(error: &io::Error) -> bool {
     use libc::{EBADF, EFAULT, EINVAL, ENOSYS, ENOTSOCK};
-    !matches!(
-        error.raw_os_error(),
-        Some(EBADF | EFAULT | EINVAL | ENOSYS | ENOTSOCK)
-    )
+    !matches!(error.raw_os_error(), Some(EBADF | EFAULT | EINVAL | ENOSYS | ENOTSOCK))
 }
 
 fn set_option(socket: &Socket, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
@@ -440,3 +426,6 @@ fn set_option(socket: &Socket, level: c_int, name: c_int, value: c_int) -> io::R
 fn check(result: c_int) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,11 +18,7 @@ impl Folder {
     }
 
     fn mode(&self, file: &str) -> u32 {
-        fs::metadata(self.0.join(file))
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o777
+        fs::metadata(self.0.join(file)).unwrap().permissions().mode() & 0o777
     }
 }
 
@@ -52,14 +48,7 @@ fn covers_what_it_must_for_no_longer_than_phones_take() {
     let identity = identity.unwrap();
     let (_, cert) = X509Certificate::from_der(&identity.chain[0]).unwrap();
     let names = named(&cert);
-    for name in [
-        "localhost",
-        "yard.local",
-        "127.0.0.1",
-        "::1",
-        "192.0.2.1",
-        "2001:db8::1",
-    ] {
+    for name in ["localhost", "yard.local", "127.0.0.1", "::1", "192.0.2.1", "2001:db8::1"] {
         assert!(names.contains(name), "{name} in {names:?}");
     }
     let validity = cert.validity();
@@ -113,10 +102,7 @@ fn a_folder_that_cannot_be_one_is_named() {
     let folder = Folder::new("file");
     fs::write(&folder.0, "a file").unwrap();
     let error = folder.keep(&[], SystemTime::now()).unwrap_err();
-    assert!(
-        error.starts_with("certs_dir: ") && !error.contains('\n'),
-        "{error}"
-    );
+    assert!(error.starts_with("certs_dir: ") && !error.contains('\n'), "{error}");
     fs::remove_file(&folder.0).unwrap();
 }
 

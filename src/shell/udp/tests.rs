@@ -15,11 +15,7 @@ fn port(batch: &UdpBatch) -> u16 {
 }
 
 fn transmit(local: &str, remote: SocketAddr, len: usize, fill: u8) -> Transmit {
-    Transmit {
-        local: local.parse().unwrap(),
-        remote,
-        bytes: vec![fill; len],
-    }
+    Transmit { local: local.parse().unwrap(), remote, bytes: vec![fill; len] }
 }
 
 type Datagram = (SocketAddr, IpAddr, Vec<u8>);
@@ -40,10 +36,8 @@ fn receive(batch: &mut UdpBatch, count: usize) -> Vec<Datagram> {
 /// Sends `sizes` from `from` to `to` and checks that they come as they were, in order.
 fn carries(from: &mut UdpBatch, to: &mut UdpBatch, sizes: &[usize]) -> Counters {
     let remote = SocketAddr::from(([127, 0, 0, 1], port(to)));
-    let sent: Vec<_> = (0u8..)
-        .zip(sizes)
-        .map(|(fill, len)| transmit("127.0.0.1", remote, *len, fill))
-        .collect();
+    let sent: Vec<_> =
+        (0u8..).zip(sizes).map(|(fill, len)| transmit("127.0.0.1", remote, *len, fill)).collect();
     let mut counters = Counters::default();
     from.send(&sent, &mut counters);
     let received = receive(to, sizes.len());
@@ -75,15 +69,10 @@ fn every_mix_of_sizes_arrives_as_it_left() {
 
 #[test]
 fn runs_end_where_the_kernel_would_refuse() {
-    let (x, y) = (
-        "192.0.2.1:1".parse().unwrap(),
-        "192.0.2.1:2".parse().unwrap(),
-    );
+    let (x, y) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.1:2".parse().unwrap());
     let run = |parts: &[(SocketAddr, usize, &str)]| {
-        let transmits: Vec<_> = parts
-            .iter()
-            .map(|(remote, len, local)| transmit(local, *remote, *len, 0))
-            .collect();
+        let transmits: Vec<_> =
+            parts.iter().map(|(remote, len, local)| transmit(local, *remote, *len, 0)).collect();
         run_len(&transmits)
     };
     let a = "198.51.100.1";
@@ -122,20 +111,14 @@ fn the_answer_leaves_from_the_address_that_was_asked() {
     server.own.push("127.0.0.9".parse().unwrap());
     let remote = SocketAddr::from(([127, 0, 0, 1], port(&asker)));
     let asked = SocketAddr::from(([127, 0, 0, 9], port(&server)));
-    asker.send(
-        &[transmit("127.0.0.1", asked, 3, 0)],
-        &mut Counters::default(),
-    );
+    asker.send(&[transmit("127.0.0.1", asked, 3, 0)], &mut Counters::default());
     assert_eq!(receive(&mut server, 1)[0].1, asked.ip());
     // An announced address that is not the machine's is left to the kernel.
     let answers = ["127.0.0.9", "203.0.113.7"].map(|local| transmit(local, remote, 3, 0));
     server.send(&answers, &mut Counters::default());
     let received = receive(&mut asker, 2);
     assert_eq!(received[0].0, asked);
-    assert_eq!(
-        received[1].0,
-        SocketAddr::from(([127, 0, 0, 1], port(&server)))
-    );
+    assert_eq!(received[1].0, SocketAddr::from(([127, 0, 0, 1], port(&server))));
 }
 
 #[test]
@@ -201,9 +184,6 @@ fn workers_share_the_port_and_strangers_do_not() {
     let sockets = bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
     let listen = sockets[0].local_addr().unwrap();
     assert!(sockets.iter().all(|s| s.local_addr().unwrap() == listen));
-    assert_eq!(
-        bind(listen, 1).unwrap_err().kind(),
-        io::ErrorKind::AddrInUse
-    );
+    assert_eq!(bind(listen, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     assert!(receive_buffer_bytes(&sockets[0]).unwrap() > 0);
 }

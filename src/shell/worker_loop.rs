@@ -1,0 +1,150 @@
+//! One thread a worker: carries datagrams, letters and the time into the worker's core, and what
+//! comes out to the socket and the mailboxes. Nothing in a turn blocks but the poll that ends it.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use super::mailbox::{Outbox, Receiver, Sender};
+use super::phase::{Phase, PhaseWatch};
+use super::udp::{Received, UdpBatch};
+use crate::base::counters::DropReason;
+use crate::base::limits::DATAGRAM_BYTES_MAX;
+use crate::base::rng::Rng;
+use crate::room::mail::{ToGate, ToWorker};
+use crate::worker::{Outgoing, Worker, WorkerConfig};
+
+const UDP: Token = Token(1);
+
+/// How soon letters that found a full mailbox are tried again: nobody wakes their sender.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// What the thread of one worker is given.
+pub struct WorkerSetup {
+    pub config: WorkerConfig,
+    pub rng: Rng,
+    pub udp: UdpBatch,
+    /// Has the waker of `inbox` registered.
+    pub poll: Poll,
+    pub inbox: Receiver<ToWorker>,
+    /// By worker index, with itself.
+    pub workers: Vec<Sender<ToWorker>>,
+    pub gate: Sender<ToGate>,
+    pub phase: PhaseWatch,
+}
+
+/// Runs the worker until [`Phase::End`]. Error: the poll or the socket is of no use any more.
+pub fn run(setup: WorkerSetup) -> io::Result<()> {
+    let fd = setup.udp.as_raw_fd();
+    let registry = setup.poll.registry();
+    registry.register(&mut SourceFd(&fd), UDP, Interest::READABLE)?;
+    let mut turn = Turn {
+        worker: Worker::new(setup.config, setup.rng, Instant::now()),
+        udp: setup.udp,
+        inbox: setup.inbox,
+        workers: setup.workers.into_iter().map(Outbox::new).collect(),
+        gate: Outbox::new(setup.gate),
+        letters: Vec::new(),
+        more: false,
+        waiting: false,
+    };
+    let mut poll = setup.poll;
+    let mut events = Events::with_capacity(8);
+    while setup.phase.get() != Phase::End {
+        let timeout = turn.timeout(Instant::now());
+        match poll.poll(&mut events, timeout) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            result => result?,
+        }
+        // Edge-triggered: what is readable stays so, unsaid, until it is drained.
+        turn.more |= events.iter().any(|event| event.token() == UDP);
+        turn.run(Instant::now())?;
+    }
+    Ok(())
+}
+
+struct Turn {
+    worker: Worker,
+    udp: UdpBatch,
+    inbox: Receiver<ToWorker>,
+    workers: Vec<Outbox<ToWorker>>,
+    gate: Outbox<ToGate>,
+    letters: Vec<ToWorker>,
+    /// The socket may hold more.
+    more: bool,
+    /// Some mailbox was full.
+    waiting: bool,
+}
+
+impl Turn {
+    /// How long the poll may sleep; it counts in whole milliseconds and rounds up.
+    fn timeout(&self, now: Instant) -> Option<Duration> {
+        if self.more {
+            return Some(Duration::ZERO);
+        }
+        let due = self.worker.poll_timeout();
+        let due = due.map(|at| at.saturating_duration_since(now));
+        match self.waiting {
+            true => Some(due.map_or(RETRY, |due| due.min(RETRY))),
+            false => due,
+        }
+    }
+
+    fn run(&mut self, now: Instant) -> io::Result<()> {
+        if self.more {
+            self.more = self.receive(now)? == Received::More;
+        }
+        self.inbox.drain(&mut self.letters);
+        for letter in self.letters.drain(..) {
+            self.worker.handle_letter(now, letter);
+        }
+        if self.worker.poll_timeout().is_some_and(|at| at <= now) {
+            self.worker.handle_timeout(now);
+        }
+        self.worker.flush(now);
+        self.send();
+        self.deliver();
+        Ok(())
+    }
+
+    fn receive(&mut self, now: Instant) -> io::Result<Received> {
+        let worker = &mut self.worker;
+        self.udp.receive(|remote, local, bytes| {
+            if bytes.len() > DATAGRAM_BYTES_MAX {
+                worker.counters_mut().drop(DropReason::Oversize, 1);
+            } else {
+                worker.handle_datagram(now, remote, local, bytes);
+            }
+        })
+    }
+
+    fn send(&mut self) {
+        // Taken out for the call, since the counters live in the worker too.
+        let mut transmits = std::mem::take(self.worker.transmits());
+        self.udp.send(&transmits, self.worker.counters_mut());
+        transmits.clear();
+        *self.worker.transmits() = transmits;
+    }
+
+    fn deliver(&mut self) {
+        for outbox in &mut self.workers {
+            outbox.retry();
+        }
+        self.gate.retry();
+        let mut dropped = 0;
+        for letter in self.worker.take_letters() {
+            dropped += match letter {
+                Outgoing::Worker(to, letter) => self.workers[to.index()].post(letter),
+                Outgoing::Gate(letter) => self.gate.post(letter),
+            };
+        }
+        if dropped > 0 {
+            let counters = self.worker.counters_mut();
+            counters.drop(DropReason::MailboxFull, dropped as u64);
+        }
+        self.waiting = self.gate.is_waiting() || self.workers.iter().any(Outbox::is_waiting);
+    }
+}
