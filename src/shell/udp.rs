@@ -100,6 +100,18 @@ pub enum Received {
     More,
 }
 
+/// What [`UdpBatch::receive`] says.
+#[derive(Debug)]
+pub enum Arrival<'a> {
+    /// Datagrams follow that were all received before this call.
+    Batch,
+    Datagram {
+        remote: SocketAddr,
+        local: IpAddr,
+        bytes: &'a mut [u8],
+    },
+}
+
 /// Whether the kernel and the network card take segmented messages. Once one has left, a refusal
 /// is that one path's (a small MTU), not the machine's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,18 +155,16 @@ impl UdpBatch {
         })
     }
 
-    /// Gives each waiting datagram to `f` (remote, local, payload), until the socket is empty or
-    /// the turn has had enough. Error: the socket is of no use any more.
-    pub fn receive(
-        &mut self,
-        mut f: impl FnMut(SocketAddr, IpAddr, &mut [u8]),
-    ) -> io::Result<Received> {
+    /// Gives each waiting datagram to `f`, batch by batch, until the socket is empty or the turn
+    /// has had enough. Error: the socket is of no use any more.
+    pub fn receive(&mut self, mut f: impl FnMut(Arrival<'_>)) -> io::Result<Received> {
         let mut datagrams = 0;
         // Errors that the network caused end by themselves; this bounds how long we believe it.
         let mut patience = RECEIVE_MESSAGES;
         while datagrams < DATAGRAMS_PER_TURN {
             match self.receive_messages() {
                 Ok((messages, count)) => {
+                    f(Arrival::Batch);
                     for (i, message) in messages[..count].iter().enumerate() {
                         datagrams += self.deliver(i, message, &mut f);
                     }
@@ -168,12 +178,7 @@ impl UdpBatch {
     }
 
     /// Splits message `i` into its datagrams; how many they were.
-    fn deliver(
-        &mut self,
-        i: usize,
-        message: &Message,
-        f: &mut impl FnMut(SocketAddr, IpAddr, &mut [u8]),
-    ) -> usize {
+    fn deliver(&mut self, i: usize, message: &Message, f: &mut impl FnMut(Arrival<'_>)) -> usize {
         let Some(remote) = self.names[i].read(message.name_len) else {
             return 0;
         };
@@ -184,12 +189,12 @@ impl UdpBatch {
         let bytes = &mut self.arena[start..start + message.len];
         let segment = said.segment.filter(|n| *n > 0).unwrap_or(message.len);
         if segment >= message.len {
-            f(remote, local, bytes);
+            f(Arrival::Datagram { remote, local, bytes });
             return 1;
         }
         let segments = bytes.chunks_mut(segment);
         let count = segments.len();
-        segments.for_each(|datagram| f(remote, local, datagram));
+        segments.for_each(|bytes| f(Arrival::Datagram { remote, local, bytes }));
         count
     }
 
@@ -310,7 +315,7 @@ impl UdpBatch {
         for (message, header) in messages.iter_mut().zip(&headers) {
             message.len = (header.msg_len as usize).min(MESSAGE_BYTES_MAX);
             message.name_len = header.msg_hdr.msg_namelen as usize;
-            message.control_len = header.msg_hdr.msg_controllen as usize;
+            message.control_len = header.msg_hdr.msg_controllen;
         }
         Ok((messages, count.min(RECEIVE_MESSAGES)))
     }

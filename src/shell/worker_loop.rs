@@ -10,7 +10,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::mailbox::{Outbox, Receiver, Sender};
 use super::phase::{Phase, PhaseWatch};
-use super::udp::{Received, UdpBatch};
+use super::udp::{Arrival, Received, UdpBatch};
 use crate::base::counters::DropReason;
 use crate::base::limits::DATAGRAM_BYTES_MAX;
 use crate::base::rng::Rng;
@@ -97,25 +97,27 @@ impl Turn {
         if self.more {
             self.more = self.receive(now)? == Received::More;
         }
-        self.inbox.drain(&mut self.letters);
-        for letter in self.letters.drain(..) {
-            self.worker.handle_letter(now, letter);
-        }
+        open_letters(&mut self.worker, &mut self.inbox, &mut self.letters, now);
         if self.worker.poll_timeout().is_some_and(|at| at <= now) {
             self.worker.handle_timeout(now);
         }
         self.worker.flush(now);
-        self.send();
+        // Letters first: where a 4-tuple belongs is known to the worker that will receive on it
+        // before its client can have an answer to send on.
         self.deliver();
+        self.send();
         Ok(())
     }
 
     fn receive(&mut self, now: Instant) -> io::Result<Received> {
-        let worker = &mut self.worker;
-        self.udp.receive(|remote, local, bytes| {
-            if bytes.len() > DATAGRAM_BYTES_MAX {
+        let Turn { worker, udp, inbox, letters, .. } = self;
+        udp.receive(|arrival| match arrival {
+            // What caused a datagram may have come as a letter before it: see `run`.
+            Arrival::Batch => open_letters(worker, inbox, letters, now),
+            Arrival::Datagram { bytes, .. } if bytes.len() > DATAGRAM_BYTES_MAX => {
                 worker.counters_mut().drop(DropReason::Oversize, 1);
-            } else {
+            }
+            Arrival::Datagram { remote, local, bytes } => {
                 worker.handle_datagram(now, remote, local, bytes);
             }
         })
@@ -146,5 +148,17 @@ impl Turn {
             counters.drop(DropReason::MailboxFull, dropped as u64);
         }
         self.waiting = self.gate.is_waiting() || self.workers.iter().any(Outbox::is_waiting);
+    }
+}
+
+fn open_letters(
+    worker: &mut Worker,
+    inbox: &mut Receiver<ToWorker>,
+    letters: &mut Vec<ToWorker>,
+    now: Instant,
+) {
+    inbox.drain(letters);
+    for letter in letters.drain(..) {
+        worker.handle_letter(now, letter);
     }
 }

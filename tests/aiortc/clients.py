@@ -7,9 +7,8 @@ import urllib.parse
 
 import aioice.ice
 import av
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
-from aiortc.rtcconfiguration import RTCBundlePolicy
 from aiortc.rtcrtpsender import RTCRtpSender
 
 # Only loopback: aioice leaves it out by itself, and takes every other address of the machine.
@@ -79,7 +78,9 @@ class Client:
 
     def __init__(self, server):
         self.server = server
-        self.connection = RTCPeerConnection(RTCConfiguration(bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+        # Bundling as aiortc does by default: every m-line is offered with a transport of its own.
+        self.connection = RTCPeerConnection()
+        self.location = None
 
     async def post(self, path):
         await self.connection.setLocalDescription(await self.connection.createOffer())
@@ -96,6 +97,9 @@ class Client:
         await self.connection.setRemoteDescription(RTCSessionDescription(sdp=body, type="answer"))
 
     async def delete(self):
+        if self.location is None:
+            await self.connection.close()
+            return None, ""
         status, _, body = await asyncio.to_thread(self.server.request, "DELETE", self.location)
         await self.connection.close()
         return status, body

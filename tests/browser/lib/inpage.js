@@ -107,7 +107,7 @@ globalThis.probe = (() => {
         source: tile.dataset.source,
         self: tile.hasAttribute('data-self') && tile.dataset.self !== 'false',
         picture: visible ? picture(video) : null,
-        text: tile.textContent.trim().slice(0, 200),
+        text: tile.innerText.replace(/\s+/g, ' ').trim().slice(0, 200),
       };
     });
   }
