@@ -158,6 +158,32 @@ pub fn with_stream(sdp: &str, stream: &str) -> String {
     })
 }
 
+/// The answer with its candidates in every m-line, and the word that these are all (RFC 8840
+/// §4.3): browsers look into the first m-line of a bundle, some other stacks into the last.
+pub fn with_candidates_everywhere(answer: &str) -> String {
+    let mut all: String = candidates(answer).iter().map(|c| format!("a={c}\r\n")).collect();
+    all += "a=end-of-candidates\r\n";
+    let mut text = String::with_capacity(answer.len() * 2);
+    let mut in_media = false;
+    for line in answer.lines().map(str::trim_end) {
+        if line.starts_with("a=candidate:") || line == "a=end-of-candidates" {
+            continue;
+        }
+        if line.starts_with("m=") {
+            if in_media {
+                text += &all;
+            }
+            in_media = true;
+        }
+        text += line;
+        text += "\r\n";
+    }
+    if in_media {
+        text += &all;
+    }
+    text
+}
+
 fn map_lines(sdp: &str, edit: impl Fn(&str) -> String) -> String {
     sdp.lines().flat_map(|line| [edit(line.trim_end()), "\r\n".to_string()]).collect()
 }
@@ -227,6 +253,10 @@ mod tests {
         let offer = "m=video 9 UDP/TLS/RTP/SAVPF 98 45 96 97\r\n";
         let ordered = in_offered_order(answer, offer);
         assert_eq!(ordered, "m=video 9 UDP/TLS/RTP/SAVPF 98 96 97\r\na=mid:0\r\n");
+        let everywhere =
+            with_candidates_everywhere(&format!("{OFFER}m=audio 9 x 1\r\na=mid:1\r\n"));
+        assert_eq!(everywhere.matches("a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n").count(), 2);
+        assert!(everywhere.ends_with("typ host\r\na=end-of-candidates\r\n"), "{everywhere}");
         assert_eq!(with_stream("a=msid:x y\r\n", "one"), "a=msid:one y\r\n");
         assert_eq!(candidates(OFFER), ["candidate:1 1 udp 1 192.0.2.1 9 typ host"]);
     }

@@ -223,6 +223,7 @@ impl Worker {
             return Answer { sdp: answer, tracks: Vec::new(), ice: Default::default() };
         };
         let mut text = sdp::in_offered_order(&answer, &peer.offer);
+        text = sdp::with_candidates_everywhere(&text);
         if matches!(peer.role, Role::Whep { only: Some(_) }) {
             text = sdp::with_stream(&text, "trackyard");
         }
