@@ -4,22 +4,27 @@ import { Room, capture } from './trackyard.js';
 
 const $ = (id) => document.getElementById(id);
 const SOURCES = { camera: $('camera'), microphone: $('mic') };
+/** From which a room gets its name when nobody gave one. */
 const WORDS = [
-  'amber brave calm clever copper early fleet gentle green lucky misty quiet silver sunny swift warm'.split(' '),
-  'bridge canal depot harbour junction lantern meadow orchard platform river signal station summit tunnel valley wagon'.split(' '),
+  ['amber', 'brave', 'calm', 'clever', 'copper', 'early', 'gentle', 'lucky', 'misty', 'quiet', 'sunny', 'swift'],
+  ['bridge', 'canal', 'depot', 'harbour', 'junction', 'lantern', 'meadow', 'platform', 'river', 'signal', 'valley'],
 ];
 
 /** What a person can do about it; an error without an entry speaks for itself. */
 const ADVICE = {
   camera_denied: 'The camera is blocked. Allow it with the icon in the address bar, then turn it on again.',
   microphone_denied: 'The microphone is blocked. Allow it with the icon in the address bar, then turn it on again.',
-  server_unreachable: 'The server cannot be reached. Check your network, and that the address in the address bar is right.',
+  server_unreachable: 'The server cannot be reached. Check your network and try again.',
   room_full: 'This room is full. Try again when somebody has left, or choose another room.',
   server_busy: 'The server has no room for more people right now. Try again in a minute.',
+  shutdown: 'The server is restarting. Try again in a moment.',
+};
+/** The same in a call, which brings itself back. */
+const CALL_ADVICE = {
   shutdown: 'The server is restarting. You will be brought back as soon as it is there again.',
   internal: 'Something broke on the server. You are being brought back.',
 };
-const advice = (error) => ADVICE[error.code] ?? error.message;
+const advice = ({ code, message }) => (room && CALL_ADVICE[code]) || ADVICE[code] || message;
 
 let room = null;
 /** The room that is being joined. */
@@ -57,7 +62,7 @@ function toast(text, error = false) {
   if (error) item.setAttribute('role', 'alert');
   item.querySelector('button').onclick = () => item.remove();
   $('toasts').append(item);
-  while ($('toasts').children.length > 4) $('toasts').firstElementChild.remove();
+  while ($('toasts').children.length > 3) $('toasts').firstElementChild.remove();
   setTimeout(() => item.remove(), error ? ERROR_TOAST_MS : TOAST_MS);
 }
 
@@ -349,7 +354,8 @@ class Tile {
     this.video = this.element.querySelector('video');
     Object.assign(this.element.dataset, { participant: id, source, name, state: 'off' });
     if (self) this.element.dataset.self = 'true';
-    this.title = source === 'screen' ? (self ? 'Your screen' : `${name}: screen`) : name + (self ? ' (you)' : '');
+    this.title = name + (self ? ' (you)' : '');
+    if (source === 'screen') this.title = self ? 'Your screen' : `${name}: screen`;
     this.element.querySelector('.label span').textContent = this.title;
     this.element.querySelector('.avatar span').textContent = initials(name);
     this.element.style.setProperty('--hue', hue(name));
@@ -598,8 +604,9 @@ class Call {
       media: camera?.mediaStreamTrack ?? null,
       microphone: Boolean(microphone && !microphone.muted),
     });
-    if (screen) this.#tile(self, 'screen', true).update({ on: !screen.muted, media: screen.mediaStreamTrack });
-    else this.#untile(self.id, 'screen');
+    if (screen) {
+      this.#tile(self, 'screen', true).update({ on: !screen.muted, media: screen.mediaStreamTrack });
+    } else this.#untile(self.id, 'screen');
   }
 
   #drawState(state, error) {

@@ -30,6 +30,9 @@ const RESTARTS_BEFORE_REBUILD = 2;
 const CONNECT_MS = 10_000;
 const CONNECT_MAX_MS = 60_000;
 
+/** An audio level older than this is silence. */
+const LEVEL_MAX_AGE_MS = 1_000;
+
 /** Slots made beyond what is needed, so that the next to come costs no negotiation. */
 const SPARE_SLOTS = 2;
 /** The server takes descriptions of 60 KiB in messages of 64 KiB. */
@@ -39,6 +42,10 @@ const M_LINES_MAX = 120;
  *  microphone, screen and its sound, the candidates, and the description's head. */
 const SLOT_BYTES = { audio: 1_000, video: 3_000 };
 const SENDING_BYTES = 14 * 1024;
+
+/** Answers to an offer after which the same offer may be taken, and how often it is made again. */
+const TRANSIENT = new Set(['internal', 'server_busy']);
+const REFUSALS_MAX = 4;
 
 /** Answers to `join` that trying again cannot change. */
 const FINAL = new Set(['room_full', 'bad_name', 'bad_message', 'foreign_origin']);
@@ -66,6 +73,10 @@ function deferred() {
   parts.promise = new Promise((resolve, reject) => Object.assign(parts, { resolve, reject }));
   return parts;
 }
+
+const pause = (ms) => new Promise((resolve) => {
+  setTimeout(resolve, ms);
+});
 
 const kindOf = (source) => (source === 'camera' || source === 'screen' ? 'video' : 'audio');
 
@@ -349,9 +360,9 @@ class Signal {
 
 // ---- one peer connection
 
-/** Negotiates, keeps slots, and brings ICE back. What it needs of the room is in `host`:
- *  `own` publications, `codec`, `ready()`, `request()`, `send()`, `changed()`, `placed()`,
- *  `blocked()`, `rebuild()`, `complain()`. */
+/** Negotiates, keeps slots, and brings ICE back. What it needs of the room is in `host`: `own`
+ *  publications, the `table` of slots, `codec`, `ready()`, `request()`, `send()`, `changed()`,
+ *  `placed()`, `blocked()`, `rebuild()`, `complain()`. */
 class Peer {
   #host;
   #job = null;
@@ -362,13 +373,14 @@ class Peer {
   #wasUp = false;
   #timer = 0;
   #restarts = 0;
+  #refusals = 0;
   #patienceMs;
   #early = [];
   #addresses = [];
   #bytes = { ...SLOT_BYTES };
   #slots = [];
-  /** Which track sits in which mid, as the server said last. */
-  table = new Map();
+  /** The server's peer, by the `o=` line of its answers. */
+  #origin = null;
 
   constructor(host, iceServers, patienceMs = CONNECT_MS) {
     this.#host = host;
@@ -384,10 +396,6 @@ class Peer {
 
   get up() {
     return this.pc.connectionState === 'connected';
-  }
-
-  get patienceMs() {
-    return this.#patienceMs;
   }
 
   /** Where the server is reached, as it said in answers and candidates. */
@@ -457,7 +465,7 @@ class Peer {
   /** The slot in which a track sits. */
   slotOf(trackId) {
     if (!this.#answered) return undefined;
-    return this.#slots.find((slot) => slot.mid !== null && this.table.get(slot.mid) === trackId);
+    return this.#slots.find((slot) => slot.mid !== null && this.#host.table.get(slot.mid) === trackId);
   }
 
   // -- negotiating
@@ -481,11 +489,16 @@ class Peer {
       this.#job = null;
       try {
         await this.#round();
+        this.#refusals = 0;
         job.resolve();
       } catch (error) {
         if (this.#closed) return;
         if (error.code === 'connection_lost') this.#redo(job);
-        else await this.#refuse(job, error);
+        else if (TRANSIENT.has(error.code) && this.#refusals < REFUSALS_MAX) {
+          this.#refusals += 1;
+          this.#redo(job);
+          await pause(BACKOFF_MAX_MS * this.#refusals);
+        } else await this.#refuse(job, error);
       }
       this.#current = null;
     }
@@ -508,6 +521,10 @@ class Peer {
     }
     const answer = await host.request({ type: 'offer', sdp, tracks });
     if (this.#closed) throw lost();
+    if (this.#forgotten(answer.sdp)) {
+      host.rebuild(CONNECT_MS);
+      throw lost();
+    }
     this.#addresses.push(...udpAddresses(answer.sdp));
     await pc.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
     if (this.#closed) throw lost();
@@ -524,6 +541,15 @@ class Peer {
     host.placed();
   }
 
+  /** Whether the server has lost the peer that it had for us and made another, which would wait for
+   *  a DTLS handshake that this peer connection has behind it. */
+  #forgotten(sdp) {
+    const origin = sdp.match(/^o=\S+ \S+/m)?.[0] ?? null;
+    const before = this.#origin;
+    this.#origin = origin;
+    return before !== null && origin !== before;
+  }
+
   /** The connection broke on the way: the same again, with what was asked for since. */
   #redo(job) {
     const later = this.#job;
@@ -537,8 +563,8 @@ class Peer {
     } catch {
       // Already stable.
     }
-    job.reject(error instanceof TrackyardError ? error
-      : new TrackyardError('negotiation_failed', `The connection could not be set up: ${error.message}`, error));
+    job.reject(error instanceof TrackyardError ? error : new TrackyardError('negotiation_failed',
+      `The connection could not be set up: ${error.message}`, error));
   }
 
   #measure(sdp) {
@@ -686,6 +712,9 @@ export class Room extends EventTarget {
   #over = false;
   #delayMs = BACKOFF_FIRST_MS;
   #wake = null;
+  /** Which track sits in which mid, and how many more slots the room's tracks need: what the
+   *  server said last, which holds for a new peer connection too until it says something else. */
+  #table = new Map();
   #missing = { audio: 0, video: 0 };
   #toldFull = false;
   #host;
@@ -700,6 +729,7 @@ export class Room extends EventTarget {
     this.#url = signalUrl(options.url);
     this.#host = {
       own: this.#own,
+      table: this.#table,
       codec: this.#options.codec,
       ready: () => this.#signal !== null && !this.#over,
       request: (message) => (this.#signal ? this.#signal.request(message) : Promise.reject(lost())),
@@ -750,10 +780,10 @@ export class Room extends EventTarget {
   // -- entering, leaving, coming back
 
   async join() {
-    if (!globalThis.RTCPeerConnection) {
-      throw new TrackyardError('unsupported', 'This browser cannot do WebRTC, or it is turned off.');
-    }
     try {
+      if (!globalThis.RTCPeerConnection) {
+        throw new TrackyardError('unsupported', 'This browser cannot do WebRTC, or it is turned off.');
+      }
       const signal = await Signal.open(this.#url);
       this.#enter(signal, await this.#request(signal, this.#joining()));
     } catch (error) {
@@ -797,6 +827,8 @@ export class Room extends EventTarget {
     this.self = { id: joined.participant, name: this.#options.name };
     this.#snapshot(joined.participants);
     if (fresh) {
+      this.#table.clear();
+      this.#missing = { audio: 0, video: 0 };
       this.#rebuild();
     } else {
       this.#missing = this.#unplaced(joined.slots);
@@ -810,7 +842,7 @@ export class Room extends EventTarget {
   #dropped() {
     this.#signal = null;
     this.#derive();
-    this.#reconnect();
+    if (!this.#over) this.#reconnect();
   }
 
   async #reconnect() {
@@ -867,6 +899,7 @@ export class Room extends EventTarget {
       if (document.visibilityState !== 'visible') return;
       this.#wake?.();
       this.#signal?.probe();
+      this.#peer?.check();
     }, { signal });
     const network = navigator.connection;
     let type = network?.type;
@@ -883,13 +916,11 @@ export class Room extends EventTarget {
     signal?.send({ type: 'leave' });
     signal?.close();
     this.#signal = null;
-    for (const publication of this.#own.values()) {
-      if (publication.ours) (publication.mediaStreamTrack ?? publication.kept)?.stop();
-    }
     this.#end(null);
   }
 
-  /** Over for good, by our will (`null`) or for a reason. */
+  /** Over for good, by our will (`null`) or for a reason. After a join that failed, what was to be
+   *  published still belongs to the caller. */
   #end(error) {
     if (this.#over) return;
     this.#over = true;
@@ -903,6 +934,11 @@ export class Room extends EventTarget {
     for (const job of owed) {
       job.promise.catch(() => {});
       job.reject(reason);
+    }
+    if (this.#session) {
+      for (const publication of this.#own.values()) {
+        if (publication.ours) (publication.mediaStreamTrack ?? publication.kept)?.stop();
+      }
     }
     this.#derive();
     this.#emit('closed', { error });
@@ -937,7 +973,8 @@ export class Room extends EventTarget {
         this.#peer.candidate(message);
         break;
       case 'closing':
-        this.#complain(new TrackyardError(message.reason, `The server ended this session (${message.reason}).`));
+        this.#complain(new TrackyardError(message.reason,
+          `The server ended this session (${message.reason}).`));
         break;
       case 'error':
         this.#complain(new TrackyardError(message.code, message.message));
@@ -1015,9 +1052,8 @@ export class Room extends EventTarget {
 
   /** Takes the server's table, makes slots where some are missing, and shows what changed. */
   #seat(slots) {
-    const { table } = this.#peer;
-    table.clear();
-    for (const { mid, track } of slots) if (track) table.set(mid, track);
+    this.#table.clear();
+    for (const { mid, track } of slots) if (track) this.#table.set(mid, track);
     this.#place();
     this.#wantSlots();
   }
@@ -1028,7 +1064,7 @@ export class Room extends EventTarget {
     for (const { tracks: theirs } of this.participants.values()) {
       theirs.forEach((track) => tracks.set(track.id, track));
     }
-    for (const id of this.#peer.table.values()) {
+    for (const id of this.#table.values()) {
       const kind = tracks.get(id)?.kind;
       if (kind) wanted[kind] += 1;
     }
@@ -1080,7 +1116,10 @@ export class Room extends EventTarget {
 
   level(trackId) {
     const receiver = this.#peer?.slotOf(trackId)?.receiver;
-    return receiver?.getSynchronizationSources?.()[0]?.audioLevel ?? 0;
+    const last = receiver?.getSynchronizationSources?.()[0];
+    // Whoever sends nothing in silence (DTX) was last heard speaking.
+    const age = last ? performance.timeOrigin + performance.now() - last.timestamp : Infinity;
+    return age < LEVEL_MAX_AGE_MS ? last.audioLevel ?? 0 : 0;
   }
 
   // -- what we send
@@ -1276,7 +1315,6 @@ export class Room extends EventTarget {
   /** A new peer connection with all that is sent; the server puts it in the old one's place. */
   #rebuild(patienceMs) {
     const owed = this.#peer?.close() ?? [];
-    this.#missing = { audio: 0, video: 0 };
     this.#peer = new Peer(this.#host, this.#iceServers, patienceMs);
     this.#place();
     for (const publication of this.#own.values()) {
@@ -1329,7 +1367,7 @@ export class Room extends EventTarget {
 
   async stats() {
     this.#alive();
-    return digest(await this.#peer.pc.getStats(), this.#peer, this.publications);
+    return digest(await this.#peer.pc.getStats(), this.#peer.pc, this.#table, this.publications);
   }
 }
 
@@ -1346,11 +1384,12 @@ function signalUrl(given) {
 }
 
 /** What a person wants to know of `getStats()`. */
-function digest(report, peer, publications) {
+function digest(report, pc, table, publications) {
   const entries = [...report.values()];
   const transport = entries.find(({ type }) => type === 'transport');
   const pair = report.get(transport?.selectedCandidatePairId)
-    ?? entries.find(({ type, nominated, state }) => type === 'candidate-pair' && nominated && state === 'succeeded');
+    ?? entries.find(({ type, nominated, state }) => (
+      type === 'candidate-pair' && nominated && state === 'succeeded'));
   const at = (id) => {
     const candidate = report.get(id);
     return candidate ? `${candidate.address ?? candidate.ip ?? ''}:${candidate.port}` : null;
@@ -1363,13 +1402,13 @@ function digest(report, peer, publications) {
     height: entry.frameHeight ?? 0,
     framesPerSecond: entry.framesPerSecond ?? 0,
   });
-  const slots = new Map(peer.pc.getTransceivers().map((line) => [line.receiver.track.id, line]));
+  const slots = new Map(pc.getTransceivers().map((line) => [line.receiver.track.id, line]));
   const received = entries.filter(({ type }) => type === 'inbound-rtp').map((entry) => {
     const mid = entry.mid ?? slots.get(entry.trackIdentifier)?.mid ?? null;
     return {
       ...common(entry),
       mid,
-      track: peer.table.get(mid) ?? null,
+      track: table.get(mid) ?? null,
       bytes: entry.bytesReceived ?? 0,
       packets: entry.packetsReceived ?? 0,
       lost: entry.packetsLost ?? 0,

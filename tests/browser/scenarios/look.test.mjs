@@ -1,0 +1,97 @@
+// How the page looks and reads: pictures of it (pictures/), and what can be checked about them.
+
+import assert from 'node:assert/strict';
+import { Person } from '../lib/person.mjs';
+import { until } from '../lib/poll.mjs';
+import { picture, suite } from '../lib/suite.mjs';
+
+const { scenario } = suite();
+const C = 'chromium';
+const F = 'firefox';
+const DESK = { width: 1280, height: 800 };
+const PHONE = { width: 360, height: 740 };
+
+/** Nothing sticks out sideways, and every control has a name that a screen reader can say. */
+async function sound(person) {
+  const found = await person.page.evaluate(() => {
+    const named = (it) => it.getAttribute('aria-label') || it.textContent.trim() || it.labels?.[0]?.textContent.trim() || it.title;
+    return {
+      wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+      nameless: [...document.querySelectorAll('button, input, select, a, video')]
+        .filter((it) => it.checkVisibility() && !named(it) && !(it instanceof HTMLVideoElement && it.closest('[aria-label]')))
+        .map((it) => it.outerHTML.slice(0, 120)),
+      outside: [...document.querySelectorAll('button, input, select, [data-testid=tile]')]
+        .filter((it) => it.checkVisibility())
+        .filter((it) => {
+          const { left, right } = it.getBoundingClientRect();
+          return left < -1 || right > innerWidth + 1;
+        })
+        .map((it) => it.outerHTML.slice(0, 120)),
+    };
+  });
+  assert.deepEqual(found, { wide: 0, nameless: [], outside: [] });
+}
+
+for (const kind of [C, F]) {
+  for (const [view, name] of [[DESK, 'desk'], [PHONE, 'phone']]) {
+    for (const scheme of kind === C ? ['light', 'dark'] : ['light']) {
+      scenario(`the lobby: ${kind}, ${name}, ${scheme}`, async ({ browser, url, room }) => {
+        const ada = await Person.arrive(await browser(kind), url, { room: room('lobby'), name: 'Ada Lovelace', ...view, scheme });
+        await ada.preview();
+        await sound(ada);
+        await ada.page.screenshot(picture(`lobby-${kind}-${name}-${scheme}`));
+      });
+    }
+  }
+}
+
+scenario('a room: alone, two, three, with a screen, at desk and phone width, light and dark', async ({ browser, url, room }) => {
+  const name = room('look');
+  const chromium = await browser(C);
+  const ada = await Person.enter(chromium, url, { room: name, name: 'Ada Lovelace', ...DESK });
+  const shoot = async (what) => {
+    for (const [view, width] of [[DESK, 'desk'], [PHONE, 'phone']]) {
+      await ada.page.size(view.width, view.height);
+      for (const scheme of ['light', 'dark']) {
+        await ada.page.native.emulateMedia({ colorScheme: scheme });
+        await sound(ada);
+        await ada.page.screenshot(picture(`room-${what}-${width}-${scheme}`));
+      }
+    }
+  };
+  await shoot('alone');
+  const bob = await Person.enter(chromium, url, { room: name, name: 'Bob' });
+  await ada.sees('Bob');
+  await shoot('two');
+  const eve = await Person.enter(await browser(F), url, { room: name, name: 'Eve with a rather long name <b>&amp;' });
+  await ada.sees('Eve with a rather long name <b>&amp;');
+  await shoot('three');
+  await bob.press('camera');
+  await ada.seesNoPictureOf('Bob');
+  await shoot('three-one-camera-off');
+  await bob.press('share');
+  await until('the screen', async () => (await ada.tile('Bob', 'screen'))?.picture?.bright > 40, { seen: () => ada.seen() });
+  await shoot('share');
+  await eve.close();
+});
+
+scenario('the keyboard alone is enough to join, switch and leave', async ({ browser, url, room }) => {
+  const ada = await Person.arrive(await browser(C), url, { room: room('keys'), name: 'Ada' });
+  const focus = () => ada.page.evaluate(() => document.activeElement?.dataset.testid ?? document.activeElement?.tagName);
+  const tabTo = async (wanted) => {
+    for (let presses = 0; presses < 30; presses += 1) {
+      if ((await focus()) === wanted) return;
+      await ada.page.press('Tab');
+    }
+    assert.fail(`Tab never came to ${wanted}`);
+  };
+  await tabTo('join');
+  await ada.page.press('Enter');
+  await ada.state('connected');
+  await tabTo('camera');
+  await ada.page.press('Enter');
+  await until('the camera to be off', () => ada.page.evaluate(() => probe.captured.every((it) => it.kind !== 'video' || it.readyState === 'ended')));
+  await tabTo('leave');
+  await ada.page.press('Enter');
+  await ada.page.until('the lobby', () => document.querySelector('[data-testid=lobby]').checkVisibility());
+});
