@@ -1,5 +1,6 @@
 //! Whatever a client says wrong gets its error or is dropped and counted, and nobody else in the
 //! room notices: two people watch each other all the while.
+#![allow(clippy::disallowed_methods, reason = "real sockets, real time")]
 
 mod common;
 

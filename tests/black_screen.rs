@@ -1,5 +1,6 @@
 //! No consumer ever stays black: real UDP, real TLS signalling, eight publishers that come within
 //! a tenth of a second, half of which leave and come back, twenty times over.
+#![allow(clippy::disallowed_methods, reason = "real sockets, real time")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The gate's thread over real TCP and TLS on loopback, with a worker played by the test.
+#![allow(clippy::disallowed_methods, reason = "real sockets, real time")]
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

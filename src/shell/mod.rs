@@ -3,6 +3,11 @@
 //!
 //! [`Server`] opens the port, starts one thread for the gate and one for each worker, and ends
 //! them. Threads share nothing but mailboxes and the phase.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "clocks, threads and the lock of a mailbox are what the shell is for"
+)]
 
 pub mod addresses;
 pub mod banner;

@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::base::counters::{Counters, DropReason};
 use crate::worker::Transmit;
-use abi::{Control, Name};
+use abi::{Control, Name, Received};
 
 mod abi;
 
@@ -27,9 +27,6 @@ compile_error!("Trackyard receives and sends in batches as Linux does it; it run
 const RECEIVE_MESSAGES: usize = 32;
 /// The largest message: with `UDP_GRO` up to 64 KiB of datagrams come as one.
 const MESSAGE_BYTES_MAX: usize = 1 << 16;
-/// Datagrams after which a turn goes on to what they caused. A larger value makes better batches
-/// under load and lets timers and letters wait longer behind them. One call may go beyond it.
-const DATAGRAMS_PER_TURN: usize = 256;
 /// Messages in one sending call; more gain nothing.
 const SEND_MESSAGES: usize = 32;
 /// Datagrams in one sending call: what a typical call of full messages carries.
@@ -91,27 +88,6 @@ pub fn receive_buffer_bytes(socket: &UdpSocket) -> io::Result<usize> {
     Ok(socket2::SockRef::from(socket).recv_buffer_size()? / 2)
 }
 
-/// How far [`UdpBatch::receive`] came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Received {
-    /// The socket is empty: the poll will say when it is not.
-    Drained,
-    /// There may be more, and the poll will not say so: come back without waiting.
-    More,
-}
-
-/// What [`UdpBatch::receive`] says.
-#[derive(Debug)]
-pub enum Arrival<'a> {
-    /// Datagrams follow that were all received before this call.
-    Batch,
-    Datagram {
-        remote: SocketAddr,
-        local: IpAddr,
-        bytes: &'a mut [u8],
-    },
-}
-
 /// Whether the kernel and the network card take segmented messages. Once one has left, a refusal
 /// is that one path's (a small MTU), not the machine's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +110,8 @@ pub struct UdpBatch {
     names: Box<[Name; RECEIVE_MESSAGES]>,
     controls: Box<[Control; RECEIVE_MESSAGES]>,
     arena: Box<[u8]>,
+    /// What the last call received, not yet delivered; by index like the places above.
+    received: Vec<Message>,
     runs: Vec<Range<usize>>,
 }
 
@@ -151,51 +129,48 @@ impl UdpBatch {
             names: Box::new([Name::EMPTY; RECEIVE_MESSAGES]),
             controls: Box::new([Control::EMPTY; RECEIVE_MESSAGES]),
             arena: vec![0; RECEIVE_MESSAGES * MESSAGE_BYTES_MAX].into_boxed_slice(),
+            received: Vec::with_capacity(RECEIVE_MESSAGES),
             runs: Vec::with_capacity(SEND_MESSAGES),
         })
     }
 
-    /// Gives each waiting datagram to `f`, batch by batch, until the socket is empty or the turn
-    /// has had enough. Error: the socket is of no use any more.
-    pub fn receive(&mut self, mut f: impl FnMut(Arrival<'_>)) -> io::Result<Received> {
-        let mut datagrams = 0;
+    /// Takes a batch of datagrams from the socket, to be looked at by [`UdpBatch::deliver`]. False
+    /// when the socket is empty: then the poll will say when it is not. Error: the socket is of
+    /// no use any more.
+    pub fn receive(&mut self) -> io::Result<bool> {
         // Errors that the network caused end by themselves; this bounds how long we believe it.
-        let mut patience = RECEIVE_MESSAGES;
-        while datagrams < DATAGRAMS_PER_TURN {
+        for _ in 0..RECEIVE_MESSAGES {
             match self.receive_messages() {
-                Ok((messages, count)) => {
-                    f(Arrival::Batch);
-                    for (i, message) in messages[..count].iter().enumerate() {
-                        datagrams += self.deliver(i, message, &mut f);
-                    }
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Received::Drained),
-                Err(e) if patience > 0 && is_passing(&e) => patience -= 1,
-                Err(e) => return Err(e),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) if is_passing(&e) => {}
+                result => return result.map(|()| true),
             }
         }
-        Ok(Received::More)
+        self.receive_messages().map(|()| true)
     }
 
-    /// Splits message `i` into its datagrams; how many they were.
-    fn deliver(&mut self, i: usize, message: &Message, f: &mut impl FnMut(Arrival<'_>)) -> usize {
-        let Some(remote) = self.names[i].read(message.name_len) else {
-            return 0;
-        };
-        let said = self.controls[i].read(message.control_len);
-        let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let local = self.bound.or(said.local).unwrap_or(unknown);
-        let start = i * MESSAGE_BYTES_MAX;
-        let bytes = &mut self.arena[start..start + message.len];
-        let segment = said.segment.filter(|n| *n > 0).unwrap_or(message.len);
-        if segment >= message.len {
-            f(Arrival::Datagram { remote, local, bytes });
-            return 1;
+    /// Gives each datagram of the last batch to `f` (remote, local, payload), once; how many they
+    /// were.
+    pub fn deliver(&mut self, mut f: impl FnMut(SocketAddr, IpAddr, &mut [u8])) -> usize {
+        let mut datagrams = 0;
+        let arena = self.arena.chunks_exact_mut(MESSAGE_BYTES_MAX);
+        for (message, place) in self.received.drain(..).zip(arena) {
+            let Some(remote) = message.remote else { continue };
+            let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+            let local = self.bound.or(message.said.local).unwrap_or(unknown);
+            let bytes = &mut place[..message.len];
+            if bytes.is_empty() {
+                f(remote, local, bytes);
+                datagrams += 1;
+                continue;
+            }
+            let segment = message.said.segment.filter(|n| *n > 0).unwrap_or(message.len);
+            for datagram in bytes.chunks_mut(segment) {
+                f(remote, local, datagram);
+                datagrams += 1;
+            }
         }
-        let segments = bytes.chunks_mut(segment);
-        let count = segments.len();
-        segments.for_each(|bytes| f(Arrival::Datagram { remote, local, bytes }));
-        count
+        datagrams
     }
 
     /// Sends `transmits` in order. Those that follow each other to one address from one address
@@ -277,9 +252,10 @@ impl UdpBatch {
         }
     }
 
-    /// One `recvmmsg`: so many messages, at least one, each with its name, control messages and
-    /// payload in the places of its index.
-    fn receive_messages(&mut self) -> io::Result<([Message; RECEIVE_MESSAGES], usize)> {
+    /// One `recvmmsg`, at least one message: what is said of each into `received`, the payload
+    /// into the arena's place of the same index.
+    fn receive_messages(&mut self) -> io::Result<()> {
+        self.received.clear();
         // SAFETY: `iovec` and `mmsghdr` are C structs of integers and pointers; all zeros is a
         // value of each.
         let (mut iovecs, mut headers): ([iovec; RECEIVE_MESSAGES], [mmsghdr; RECEIVE_MESSAGES]) =
@@ -311,13 +287,13 @@ impl UdpBatch {
                 ptr::null_mut(),
             )
         })?;
-        let mut messages = [Message::default(); RECEIVE_MESSAGES];
-        for (message, header) in messages.iter_mut().zip(&headers) {
-            message.len = (header.msg_len as usize).min(MESSAGE_BYTES_MAX);
-            message.name_len = header.msg_hdr.msg_namelen as usize;
-            message.control_len = header.msg_hdr.msg_controllen;
-        }
-        Ok((messages, count.min(RECEIVE_MESSAGES)))
+        let written = headers.iter().zip(self.names.iter().zip(self.controls.iter()));
+        self.received.extend(written.take(count).map(|(header, (name, control))| Message {
+            remote: name.read(header.msg_hdr.msg_namelen as usize),
+            said: control.read(header.msg_hdr.msg_controllen as _),
+            len: (header.msg_len as usize).min(MESSAGE_BYTES_MAX),
+        }));
+        Ok(())
     }
 
     /// One `sendmmsg` of the planned runs; how many of them left, at least one.
@@ -372,12 +348,13 @@ impl AsRawFd for UdpBatch {
     }
 }
 
-/// What the kernel wrote of one message, in bytes.
-#[derive(Debug, Clone, Copy, Default)]
+/// A received message: one datagram, or several of one size.
+#[derive(Debug, Clone, Copy)]
 struct Message {
+    /// `None` when its name is of no known family.
+    remote: Option<SocketAddr>,
+    said: Received,
     len: usize,
-    name_len: usize,
-    control_len: usize,
 }
 
 /// How many of the first transmits leave as one message: one at least.

@@ -229,6 +229,11 @@ class Page {
       : this.native.setViewport({ width, height }));
   }
 
+  /** As if the person preferred 'light' or 'dark' (Chromium). */
+  async scheme(colorScheme) {
+    await this.native.emulateMedia({ colorScheme });
+  }
+
   async screenshot(path) {
     await this.native.screenshot({ path });
   }

@@ -44,18 +44,23 @@ for (const kind of [C, F]) {
     const there = [];
     for (const who of ['Ada', 'Bob']) there.push(await Person.enter(chromium, url, { room: name, name: who }));
     await Promise.all([there[0].sees('Bob'), there[1].sees('Ada')]);
-    const late = await Person.arrive(await browser(kind), url, { room: name, name: 'Late' });
-    await late.preview();
-    await late.join();
-    const times = await until('both first frames', async () => {
-      const [from, shown] = await late.page.evaluate(() => [probe.pressed.join, probe.shown]);
-      const first = (who) => shown.find((it) => it.name === who && it.at > from)?.at - from;
-      const both = ['Ada', 'Bob'].map(first);
-      return both.every(Number.isFinite) && both.map(Math.round);
-    });
-    say(`from the press to the first frame shown: ${times.join(' and ')} ms`);
-    assert.ok(Math.max(...times) < 1_000, `${times} ms`);
-    await Promise.all([late.sees('Ada'), late.sees('Bob')]);
+    const all = [];
+    for (let round = 0; round < 3; round += 1) {
+      const late = await Person.arrive(await browser(kind), url, { room: name, name: 'Late' });
+      await late.preview();
+      await late.join();
+      const times = await until('both first frames', async () => {
+        const [from, shown] = await late.page.evaluate(() => [probe.pressed.join, probe.shown]);
+        const both = ['Ada', 'Bob'].map((who) => shown.find((it) => it.name === who && it.at > from)?.at - from);
+        return both.every(Number.isFinite) && both;
+      });
+      all.push(Math.round(Math.max(...times)));
+      await Promise.all([late.sees('Ada'), late.sees('Bob')]);
+      await late.close();
+    }
+    say(`from the press to both first frames shown: ${all.join(', ')} ms`);
+    // The middle one of three: the machine may do something else in one of them.
+    assert.ok([...all].sort((a, b) => a - b)[1] < 1_000, `${all} ms`);
   });
 }
 
