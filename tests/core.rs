@@ -310,3 +310,86 @@ fn an_ice_restart_keeps_the_worker_in_the_ufrag() {
     world.until(Duration::from_secs(2), World::all_see);
     world.assert_no_faults();
 }
+
+/// The answer to an offer that a real browser made: `sendonly` audio and video, then `recvonly`.
+fn answer_to(offer: &str) -> String {
+    let mut world = World::new(1);
+    let address = world.address(1);
+    let join =
+        RoomLetter::Join { address, name: "n".into(), role: Role::Participant, request: None };
+    world.letter(0, ToWorker::Room("room".into(), join));
+    let offer = PeerLetter::Offer {
+        address,
+        room: "room".into(),
+        role: Role::Participant,
+        request: None,
+        sdp: offer.to_string(),
+        tracks: Vec::new(),
+    };
+    world.workers[0].handle_letter(world.now, ToWorker::Peer(ParticipantId(1), offer));
+    let answer = world.workers[0].take_letters().into_iter().find_map(|letter| match letter {
+        Outgoing::Gate(ToGate::Answered { answer, .. }) => Some(answer.sdp),
+        _ => None,
+    });
+    answer.expect("an answer")
+}
+
+#[test]
+fn browsers_get_every_codec_and_extension_that_we_pass() {
+    let offers = [
+        ("Chromium 156", include_str!("offers/chromium.sdp")),
+        ("Firefox 153", include_str!("offers/firefox.sdp")),
+    ];
+    for (browser, offer) in offers {
+        let answer = answer_to(offer);
+        let sections: Vec<&str> = answer.split("\r\nm=").skip(1).collect();
+        assert_eq!(sections.len(), 4, "{browser}: {answer}");
+        let directions = ["recvonly", "recvonly", "sendonly", "sendonly"];
+        for (section, direction) in sections.iter().zip(directions) {
+            assert!(section.contains(&format!("a={direction}\r\n")), "{browser}: {section}");
+            for needed in [
+                "a=rtcp-mux",
+                "a=setup:passive",
+                "a=candidate:",
+                "a=end-of-candidates",
+                "transport-wide-cc",
+                "sdes:mid",
+            ] {
+                assert!(section.contains(needed), "{browser}: no {needed} in {section}");
+            }
+        }
+        for audio in sections.iter().filter(|s| s.starts_with("audio")) {
+            for needed in
+                ["opus/48000/2", "usedtx=1", "useinbandfec=1", "ssrc-audio-level", "transport-cc"]
+            {
+                assert!(audio.contains(needed), "{browser}: no {needed} in {audio}");
+            }
+        }
+        for video in sections.iter().filter(|s| s.starts_with("video")) {
+            for needed in [
+                "VP8/90000",
+                "VP9/90000",
+                "AV1/90000",
+                "rtx/90000",
+                "nack pli",
+                "ccm fir",
+                "transport-cc",
+            ] {
+                let offered = offer.contains(needed);
+                assert!(video.contains(needed) || !offered, "{browser}: no {needed} in {video}");
+            }
+            // Every profile and mode of H264 that was offered for this direction.
+            let offered = offer.matches("H264/90000").count();
+            assert!(video.contains("H264/90000") || offered == 0, "{browser}: {video}");
+            assert!(
+                !video.contains("ulpfec") && !video.contains("a=simulcast"),
+                "{browser}: {video}"
+            );
+        }
+        let first = |sdp: &str| {
+            let line = sdp.lines().find(|l| l.starts_with("m=video")).expect("a video").to_string();
+            line.split(' ').nth(3).expect("a payload type").to_string()
+        };
+        assert_eq!(first(&answer), first(offer), "{browser}: what the client prefers stays first");
+    }
+}

@@ -231,7 +231,7 @@ class Page {
 
   /** As if the person preferred 'light' or 'dark' (Chromium). */
   async scheme(colorScheme) {
-    await this.native.emulateMedia({ colorScheme });
+    await this.native.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
   }
 
   async screenshot(path) {
