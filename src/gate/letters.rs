@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::requests::{Asked, Request};
-use super::sessions::role_label;
 use super::{Gate, GateOutput, Timer};
 use crate::base::ids::SessionId;
 use crate::room::mail::{Answer, Role, ToGate};
@@ -63,7 +62,7 @@ impl Gate {
             session.room,
             session.name,
             session.address.participant,
-            role_label(&session.role),
+            session.role.label(),
             session.address.worker,
             session.address.home,
         );

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
 use super::Gate;
-use super::sessions::role_label;
 use crate::base::counters::{Counters, DropReason};
 use crate::base::ids::WorkerId;
 use crate::room::mail::{Role, RoomReport};
@@ -93,7 +92,7 @@ impl GateCounters {
         if resumed {
             self.resumed += 1;
         } else {
-            *self.joined.entry(role_label(role)).or_default() += 1;
+            *self.joined.entry(role.label()).or_default() += 1;
         }
     }
 }
@@ -191,7 +190,7 @@ fn of_gate(text: &mut Text, gate: &Gate) {
     text.sample("websockets", &[], gate.sockets.len());
     text.family("sessions", "gauge", "Sessions now.");
     for role in ROLES {
-        let of_role = gate.sessions.iter().filter(|s| role_label(&s.role) == role);
+        let of_role = gate.sessions.iter().filter(|s| s.role.label() == role);
         text.sample("sessions", &[("role", role)], of_role.count());
     }
     text.family("sessions_joined", "counter", "Sessions that entered a room.");

@@ -11,6 +11,7 @@
 mod assets;
 mod letters;
 mod metrics;
+mod refusals;
 mod requests;
 mod routes;
 mod sessions;

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::refusals::{cors, refusal};
 use super::whip::Protocol;
 use super::{ConnId, Gate};
 use crate::room::mail::RoomReport;
@@ -130,34 +131,6 @@ impl Gate {
         let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         Response::new(200, media_type, text).with("Cache-Control", "no-store")
     }
-}
-
-/// An error response for any page to read.
-pub(super) fn refusal(code: ErrorCode, detail: &str) -> Response {
-    let status = match code {
-        ErrorCode::NotFound | ErrorCode::SessionGone => 404,
-        ErrorCode::MethodNotAllowed => 405,
-        ErrorCode::PreconditionFailed => 412,
-        ErrorCode::TooLarge => 413,
-        ErrorCode::UnsupportedMediaType => 415,
-        ErrorCode::PreconditionRequired => 428,
-        ErrorCode::ForeignOrigin => 403,
-        ErrorCode::Internal => 500,
-        ErrorCode::RoomFull | ErrorCode::ServerBusy | ErrorCode::Shutdown => 503,
-        _ => 400,
-    };
-    let response = cors(Response::problem(status, code, detail));
-    match status {
-        503 => response.with("Retry-After", "5"),
-        _ => response,
-    }
-}
-
-/// For pages of other origins: WHIP and WHEP are an API for everybody.
-pub(super) fn cors(response: Response) -> Response {
-    response
-        .with("Access-Control-Allow-Origin", "*")
-        .with("Access-Control-Expose-Headers", "Location, ETag, Link, Accept-Patch")
 }
 
 /// The answer to a CORS preflight (Fetch standard §3.2.3).

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::refusals::refusal;
 use super::requests::{Asked, Request};
 use super::whip::Resource;
-use super::{ConnId, Gate, GateOutput, Timer, close_code, routes};
+use super::{ConnId, Gate, GateOutput, Timer, close_code};
 use crate::base::ids::{ParticipantId, SessionId, WorkerId};
 use crate::base::limits::{CONNECT_TIMEOUT, SESSIONS_MAX};
 use crate::room::mail::{Address, PeerLetter, Role, RoomLetter, RoomName, ToWorker};
@@ -202,7 +203,7 @@ impl Gate {
             "leave room={:?} name={:?} {participant} role={} reason={reason:?} ({why})",
             session.room,
             session.name,
-            role_label(&session.role),
+            session.role.label(),
         );
         let leave = RoomLetter::Leave { participant, reason };
         self.post(session.address.home, ToWorker::Room(session.room, leave));
@@ -267,7 +268,7 @@ impl Gate {
             match session.role {
                 Role::Participant => self.fail_socket(request.conn, request.id, code, why),
                 _ if self.waiting.remove(&request.conn).is_some() => {
-                    let response = routes::refusal(code, why);
+                    let response = refusal(code, why);
                     self.respond(request.conn, response);
                 }
                 _ => {}
@@ -276,15 +277,6 @@ impl Gate {
         if let Some(offer) = &session.offer_queued {
             self.fail_socket(offer.conn, offer.id, code, why);
         }
-    }
-}
-
-/// A role as it stands in logs and metrics.
-pub(super) fn role_label(role: &Role) -> &'static str {
-    match role {
-        Role::Participant => "participant",
-        Role::Whip => "whip",
-        Role::Whep { .. } => "whep",
     }
 }
 

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
+use super::refusals::{cors, refusal};
 use super::requests::{Asked, Request};
-use super::routes::{cors, refusal};
-use super::sessions::{Newcomer, Session, role_label};
+use super::sessions::{Newcomer, Session};
 use super::{ConnId, Gate};
 use crate::base::ids::SessionId;
 use crate::base::limits::SDP_BYTES_MAX;
@@ -115,7 +115,7 @@ impl Gate {
         let etag = etag(&answer.ice);
         log::info!(
             "created {} room={:?} name={:?} {}",
-            role_label(&session.role),
+            session.role.label(),
             session.room,
             session.name,
             session.address.participant

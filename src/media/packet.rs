@@ -33,6 +33,9 @@ pub struct Extensions {
     pub video_orientation: Option<u8>,
     /// 0 unspecified, 1 screen content (the `video-content-type` experiment of WebRTC).
     pub video_content_type: Option<u8>,
+    /// Least and most playout delay in steps of 10 ms (the `playout-delay` experiment of WebRTC):
+    /// how a sender of games or remote desktops asks for no jitter buffer.
+    pub playout_delay: Option<(u16, u16)>,
     /// AV1 RTP specification, appendix A, as it came.
     pub dependency_descriptor: Option<Arc<[u8]>>,
 }

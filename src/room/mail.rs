@@ -39,6 +39,15 @@ impl Role {
         !matches!(self, Role::Whep { .. })
     }
 
+    /// As it stands in logs and metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Role::Participant => "participant",
+            Role::Whip => "whip",
+            Role::Whep { .. } => "whep",
+        }
+    }
+
     /// Whether m-lines on which this session receives become slots.
     pub fn subscribes(&self) -> bool {
         !matches!(self, Role::Whip)

@@ -14,7 +14,7 @@ const BEAT_MS = 500;
 const SILENCE_MAX_MS = 12_000;
 /** How long a ping sent because the network changed may take. */
 const PROBE_MS = 2_500;
-const OPEN_TIMEOUT_MS = 8_000;
+const OPEN_TIMEOUT_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 10_000;
 const BACKOFF_FIRST_MS = 250;
 const BACKOFF_MAX_MS = 4_000;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use str0m::RtcConfig;
 use str0m::format::{Codec as StrCodec, CodecSpec, FormatParams};
-use str0m::media::Frequency;
+use str0m::media::{Frequency, MediaTime};
 use str0m::rtp::{Extension, ExtensionMap, ExtensionSerializer, ExtensionValues, VideoOrientation};
 
 use crate::media::packet::Extensions;
@@ -65,6 +65,7 @@ pub fn rtc_config() -> RtcConfig {
 
 fn extension_map() -> ExtensionMap {
     let mut map = ExtensionMap::standard();
+    map.set(5, Extension::PlayoutDelay);
     map.set(6, Extension::VideoContentType);
     map.set(
         12,
@@ -114,12 +115,20 @@ impl ExtensionSerializer for DependencyDescriptorSerializer {
     }
 }
 
+fn hundredths(steps: u16) -> MediaTime {
+    MediaTime::new(u64::from(steps), Frequency::HUNDREDTHS)
+}
+
 /// The extensions of a received packet that go on to subscribers.
 pub fn extensions(values: &ExtensionValues) -> Extensions {
     Extensions {
         audio_level: values.audio_level.zip(values.voice_activity),
         video_orientation: values.video_orientation.map(|o| o as u8),
         video_content_type: values.video_content_type,
+        playout_delay: values.play_delay_min.zip(values.play_delay_max).map(|(least, most)| {
+            let steps = |time: MediaTime| time.rebase(Frequency::HUNDREDTHS).numer() as u16;
+            (steps(least), steps(most))
+        }),
         dependency_descriptor: values.user_values.get().map(|DependencyDescriptor(b)| b.clone()),
     }
 }
@@ -131,10 +140,43 @@ pub fn extension_values(from: &Extensions, descriptor: Option<Arc<[u8]>>) -> Ext
         voice_activity: from.audio_level.map(|(_, voice)| voice),
         video_orientation: from.video_orientation.map(VideoOrientation::from),
         video_content_type: from.video_content_type,
+        play_delay_min: from.playout_delay.map(|(least, _)| hundredths(least)),
+        play_delay_max: from.playout_delay.map(|(_, most)| hundredths(most)),
         ..Default::default()
     };
     if let Some(bytes) = descriptor {
         values.user_values.set(DependencyDescriptor(bytes));
     }
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_pass_unchanged() {
+        let descriptor: Arc<[u8]> = Arc::from(&[1u8, 2, 3, 4][..]);
+        let sent = Extensions {
+            audio_level: Some((-37, true)),
+            video_orientation: Some(3),
+            video_content_type: Some(1),
+            playout_delay: Some((0, 400)),
+            dependency_descriptor: Some(descriptor.clone()),
+        };
+        assert_eq!(extensions(&extension_values(&sent, Some(descriptor))), sent);
+        let nothing = Extensions::default();
+        assert_eq!(extensions(&extension_values(&nothing, None)), nothing);
+    }
+
+    #[test]
+    fn a_long_descriptor_takes_the_two_byte_form() {
+        let mut values = ExtensionValues::default();
+        assert!(!DependencyDescriptorSerializer.requires_two_byte_form(&values));
+        assert!(DependencyDescriptorSerializer.parse_value(&[7; 40], &mut values));
+        assert!(DependencyDescriptorSerializer.requires_two_byte_form(&values));
+        let mut buffer = [0; 64];
+        assert_eq!(DependencyDescriptorSerializer.write_to(&mut buffer, &values), 40);
+        assert_eq!(DependencyDescriptorSerializer.write_to(&mut [0; 8], &values), 0);
+    }
 }
