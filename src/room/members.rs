@@ -222,6 +222,10 @@ impl Room {
             }
         }
         let member = &mut self.members[at];
+        if fresh {
+            // A client that began anew knows nothing of the slots before.
+            member.told = Default::default();
+        }
         let old = std::mem::take(&mut member.slots);
         member.unsupported.clear();
         member.slots = offers

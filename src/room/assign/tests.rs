@@ -201,6 +201,10 @@ fn a_new_peer_gets_its_slots_filled_again() {
         tracks: Vec::new(),
         slots,
     });
+    let told = s.out.iter().any(|letter| {
+        matches!(letter, Outgoing::Gate(ToGate::Event { message: ServerMessage::Slots { .. }, .. }))
+    });
+    assert!(told, "and hears of it, though nothing differs from what the old one knew");
     let got = s.assignments();
     assert_eq!(got.last(), Some(&(1, "a".into(), Some(20))), "{got:?}");
 }
