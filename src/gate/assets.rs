@@ -17,12 +17,31 @@ macro_rules! asset {
     };
 }
 
-/// Name, media type, bytes.
-const FILES: [(&str, &str, &[u8]); 6] = [
+/// Path below the root, media type, bytes.
+const FILES: [(&str, &str, &[u8]); 25] = [
     asset!("index.html", HTML),
     asset!("style.css", CSS),
     asset!("app.js", JAVASCRIPT),
+    asset!("page/buttons.js", JAVASCRIPT),
+    asset!("page/call.js", JAVASCRIPT),
+    asset!("page/controls.js", JAVASCRIPT),
+    asset!("page/current.js", JAVASCRIPT),
+    asset!("page/devices.js", JAVASCRIPT),
+    asset!("page/dom.js", JAVASCRIPT),
+    asset!("page/lobby.js", JAVASCRIPT),
+    asset!("page/memory.js", JAVASCRIPT),
+    asset!("page/tiles.js", JAVASCRIPT),
+    asset!("page/toasts.js", JAVASCRIPT),
     asset!("trackyard.js", JAVASCRIPT),
+    asset!("sdk/capture.js", JAVASCRIPT),
+    asset!("sdk/errors.js", JAVASCRIPT),
+    asset!("sdk/peer.js", JAVASCRIPT),
+    asset!("sdk/publications.js", JAVASCRIPT),
+    asset!("sdk/room.js", JAVASCRIPT),
+    asset!("sdk/roster.js", JAVASCRIPT),
+    asset!("sdk/sdp.js", JAVASCRIPT),
+    asset!("sdk/signal.js", JAVASCRIPT),
+    asset!("sdk/stats.js", JAVASCRIPT),
     asset!("trackyard.d.ts", TEXT),
     asset!("icon.svg", "image/svg+xml"),
 ];

@@ -67,8 +67,10 @@ impl Gate {
                 Some(room) if room_name(&room).is_none() => refusal(ErrorCode::BadName, NAME_RULE),
                 Some(_) => self.assets.serve("index.html", head),
             }),
-            [file] if self.assets.has(file) => give(&|| self.assets.serve(file, head)),
-            _ => not_found(),
+            _ => match head.path().strip_prefix('/') {
+                Some(file) if self.assets.has(file) => give(&|| self.assets.serve(file, head)),
+                _ => not_found(),
+            },
         }
     }
 

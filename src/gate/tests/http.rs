@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::base::limits::{CONNECT_TIMEOUT, SDP_BYTES_MAX};
 use crate::room::mail::RoomReport;
@@ -290,6 +292,48 @@ fn the_page_is_served_once() {
     w.ask(1, "GET /trackyard.js", "");
     let sdk = w.response(ConnId(1));
     assert_eq!(header(&sdk, "Content-Type"), "text/javascript; charset=utf-8");
+}
+
+#[test]
+fn every_module_is_served_and_preloaded() {
+    let mut w = World::new(1);
+    let mut get = |path: &str| {
+        w.ask(1, &format!("GET {path}"), "");
+        let response = w.response(ConnId(1));
+        assert_eq!(response.status, 200, "{path}");
+        let policy = header(&response, "Content-Security-Policy").to_owned();
+        assert!(policy.contains("default-src 'self'"), "{path}");
+        String::from_utf8(response.body.into_owned()).unwrap()
+    };
+    let page = get("/");
+    let preloaded: BTreeSet<&str> = page
+        .split("<link rel=\"modulepreload\" href=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    let mut found = BTreeSet::new();
+    let mut open = vec!["/app.js".to_owned()];
+    while let Some(path) = open.pop() {
+        let text = get(&path);
+        let folder = &path[..=path.rfind('/').unwrap()];
+        let imports = text.lines().filter_map(|line| {
+            let from = line.split(" from '").nth(1)?.strip_suffix("';")?;
+            // The example in the SDK's head is a comment.
+            (!line.starts_with("//")).then_some(from)
+        });
+        for from in imports {
+            let module = match from.strip_prefix("../") {
+                Some(rest) => format!("/{rest}"),
+                None => format!("{folder}{}", from.strip_prefix("./").unwrap()),
+            };
+            if found.insert(module.clone()) {
+                open.push(module);
+            }
+        }
+    }
+    assert!(found.contains("/sdk/room.js"));
+    let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();
+    assert_eq!(preloaded, found);
 }
 
 #[test]
