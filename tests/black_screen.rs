@@ -55,12 +55,9 @@ fn report(people: &[Live], workers: usize, round: u32, when: &str) -> String {
     text
 }
 
+/// One after the other: side by side they would share the clock of their limits.
 #[test]
-fn nobody_stays_black_with_one_worker() {
+fn nobody_stays_black_with_one_worker_or_four() {
     rounds(1);
-}
-
-#[test]
-fn nobody_stays_black_with_four_workers() {
     rounds(4);
 }

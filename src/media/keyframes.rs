@@ -49,9 +49,9 @@ impl KeyframeRequests {
     }
 }
 
-/// How long a waiting subscription trusts that its request is under way before it says it again:
-/// twice the publisher's interval, so that a letter lost in a full mailbox costs no black picture.
-pub const REPEAT_AFTER: Duration = KEYFRAME_REQUEST_INTERVAL.saturating_mul(2);
+/// How long a waiting subscription trusts that its request is under way before it says it again,
+/// so that a letter lost in a full mailbox costs no black picture.
+pub const REPEAT_AFTER: Duration = KEYFRAME_REQUEST_INTERVAL;
 
 #[cfg(test)]
 mod tests {

@@ -58,9 +58,9 @@ impl Worker {
                 };
                 local.relays.retain(|w| *w != to);
                 if wanted {
+                    // No keyframe is asked for yet: whoever waits there says so once it can
+                    // receive, and a request spent before that holds theirs back.
                     local.relays.push(to);
-                    // A keyframe that came before this letter went only to others.
-                    self.want_own_keyframe(id, now);
                 }
             }
             ToWorker::Datagrams(datagrams) => {
