@@ -8,8 +8,10 @@ import { PING_EVERY_MS, Signal, signalUrl } from './signal.js';
 import { digest } from './stats.js';
 
 const BACKOFF_FIRST_MS = 250;
-/** Attempts to reconnect before the application is told that the server is unreachable. */
-const ATTEMPTS_BEFORE_ERROR = 5;
+/** While the server still keeps the session, attempts come close together: the one that meets the
+ *  end of the outage decides whether the media go on. */
+const BACKOFF_KEPT_MAX_MS = 600;
+const OPEN_TIMEOUT_KEPT_MS = 2_500;
 
 /** An audio level older than this is silence. */
 const LEVEL_MAX_AGE_MS = 1_000;
@@ -30,6 +32,7 @@ export class Room extends EventTarget {
   #wasConnected = false;
   #over = false;
   #delayMs = BACKOFF_FIRST_MS;
+  #graceMs = 0;
   #wake = null;
   /** Which track sits in which mid, and how many more slots the room's tracks need: what the
    *  server said last, which holds for a new peer connection too until it says something else. */
@@ -150,6 +153,7 @@ export class Room extends EventTarget {
     signal.ondown = () => this.#dropped();
     const fresh = !joined.resumed;
     this.#session = joined.session;
+    this.#graceMs = joined.resume_grace_ms;
     this.#iceServers = joined.ice_servers;
     this.self = { id: joined.participant, name: this.#options.name };
     this.#roster.snapshot(joined.participants);
@@ -173,12 +177,16 @@ export class Room extends EventTarget {
   }
 
   async #reconnect() {
-    for (let attempt = 1; !this.#over; attempt += 1) {
-      await this.#pause(this.#delayMs * (0.5 + Math.random()));
+    const keptUntil = performance.now() + this.#graceMs;
+    const kept = () => performance.now() < keptUntil;
+    let told = false;
+    while (!this.#over) {
+      const pauseMs = kept() ? Math.min(this.#delayMs, BACKOFF_KEPT_MAX_MS) : this.#delayMs;
+      await this.#pause(pauseMs * (0.5 + Math.random()));
       this.#delayMs = Math.min(2 * this.#delayMs, BACKOFF_MAX_MS);
       if (this.#over) return;
       try {
-        const signal = await Signal.open(this.#url);
+        const signal = await Signal.open(this.#url, kept() ? OPEN_TIMEOUT_KEPT_MS : undefined);
         this.#enter(signal, await this.#resume(signal));
         setTimeout(() => {
           if (this.#signal === signal) this.#delayMs = BACKOFF_FIRST_MS;
@@ -189,7 +197,10 @@ export class Room extends EventTarget {
           this.#end(error);
           return;
         }
-        if (attempt === ATTEMPTS_BEFORE_ERROR) this.#complain(unreachable());
+        if (!told && !kept()) {
+          told = true;
+          this.#complain(unreachable());
+        }
       }
     }
   }

@@ -21,7 +21,7 @@ export class Signal {
   onmessage = () => {};
   ondown = () => {};
 
-  static open(url) {
+  static open(url, timeoutMs = OPEN_TIMEOUT_MS) {
     return new Promise((resolve, reject) => {
       const ws = new WebSocket(url);
       const fail = () => {
@@ -30,7 +30,7 @@ export class Signal {
         ws.close();
         reject(unreachable());
       };
-      const timer = setTimeout(fail, OPEN_TIMEOUT_MS);
+      const timer = setTimeout(fail, timeoutMs);
       ws.onerror = fail;
       ws.onclose = fail;
       ws.onopen = () => {
