@@ -136,7 +136,52 @@ globalThis.probe = (() => {
     const body = await response.text();
     if (response.status !== 201) throw new Error(`${url}: ${response.status} ${body}`);
     await pc.setRemoteDescription({ type: 'answer', sdp: body });
-    return new URL(response.headers.get('location'), url).href;
+    return { location: new URL(response.headers.get('location'), url).href, etag: response.headers.get('etag') };
+  }
+
+  const credential = (sdp, name) => sdp.match(new RegExp(`^a=ice-${name}:(\\S+)`, 'm'))?.[1];
+
+  async function patch({ location }, etag, lines) {
+    const response = await fetch(location, {
+      method: 'PATCH',
+      headers: { 'content-type': 'application/trickle-ice-sdpfrag', 'if-match': etag },
+      body: lines.map((line) => `${line}\r\n`).join(''),
+    });
+    return { status: response.status, body: await response.text(), etag: response.headers.get('etag') };
+  }
+
+  /** The part of an SDP fragment that says which ICE session it is about. */
+  function fragment({ sdp }) {
+    return [
+      `a=ice-ufrag:${credential(sdp, 'ufrag')}`, `a=ice-pwd:${credential(sdp, 'pwd')}`,
+      `m=${sdp.match(/^m=(.*)$/m)[1].trim()}`, `a=mid:${sdp.match(/^a=mid:(\S+)/m)[1]}`,
+    ];
+  }
+
+  /** Trickles a candidate and the end of candidates (RFC 9725 section 4.3.1); gives the status. */
+  async function trickle(number) {
+    const session = sessions[number];
+    const candidates = session.pc.localDescription.sdp.match(/^a=candidate:.*$/m)?.[0].trim();
+    const lines = [...fragment(session.pc.localDescription), ...(candidates ? [candidates] : []), 'a=end-of-candidates'];
+    return (await patch(session, session.etag, lines)).status;
+  }
+
+  /** Restarts ICE (RFC 9725 section 4.3.3); gives the server's ufrag before and after. */
+  async function restart(number) {
+    const session = sessions[number];
+    const { pc } = session;
+    const before = pc.remoteDescription.sdp;
+    pc.restartIce();
+    await pc.setLocalDescription();
+    const { status, body, etag } = await patch(session, '*', fragment(pc.localDescription));
+    if (status !== 200) throw new Error(`PATCH: ${status} ${body}`);
+    const sdp = before
+      .replace(/^a=ice-ufrag:.*$/gm, `a=ice-ufrag:${credential(body, 'ufrag')}`)
+      .replace(/^a=ice-pwd:.*$/gm, `a=ice-pwd:${credential(body, 'pwd')}`);
+    await pc.setRemoteDescription({ type: 'answer', sdp });
+    const stale = (await patch(session, session.etag, fragment(pc.localDescription))).status;
+    session.etag = etag;
+    return { ufrags: [credential(before, 'ufrag'), credential(body, 'ufrag')], stale };
   }
 
   const codecsOf = (kind, name) => RTCRtpReceiver.getCapabilities(kind).codecs
@@ -150,8 +195,7 @@ globalThis.probe = (() => {
       const line = pc.addTransceiver(track, { direction: 'sendonly', streams: [stream] });
       if (track.kind === 'video' && codec) line.setCodecPreferences(codecsOf('video', codec));
     }
-    const location = await negotiate(pc, url);
-    return sessions.push({ pc, stream, location }) - 1;
+    return sessions.push({ pc, stream, ...(await negotiate(pc, url)) }) - 1;
   }
 
   /** Receives one audio and one video from `url` and shows it; gives the session's number. */
@@ -167,8 +211,7 @@ globalThis.probe = (() => {
     pc.addTransceiver('audio', { direction: 'recvonly' });
     const line = pc.addTransceiver('video', { direction: 'recvonly' });
     if (codec) line.setCodecPreferences(codecsOf('video', codec));
-    const location = await negotiate(pc, url);
-    return sessions.push({ pc, video, location }) - 1;
+    return sessions.push({ pc, video, ...(await negotiate(pc, url)) }) - 1;
   }
 
   async function end(number) {
@@ -180,5 +223,5 @@ globalThis.probe = (() => {
     return status;
   }
 
-  return { now, picture, stats, tiles, history, captured, pressed, shown, sessions, publish, view, end };
+  return { now, picture, stats, tiles, history, captured, pressed, shown, sessions, publish, view, trickle, restart, end };
 })();

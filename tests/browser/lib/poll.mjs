@@ -35,4 +35,17 @@ export async function throughout(what, sample, holds, { for_ms, every_ms = 100 }
   return samples;
 }
 
+/**
+ * Measures until three of at most five rounds took less than `limit_ms`: one slow round may be the
+ * machine's (two cores carry server, browsers and test), most rounds are the server's.
+ */
+export async function mostlyWithin(limit_ms, measure) {
+  const all = [];
+  while (all.length < 5) {
+    all.push(Math.round(await measure()));
+    if (all.filter((ms) => ms < limit_ms).length >= 3) return all;
+  }
+  throw new Error(`took ${all.join(', ')} ms, to be under ${limit_ms}`);
+}
+
 export const describe = (value) => (typeof value === 'string' ? value : JSON.stringify(value));

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { Person } from '../lib/person.mjs';
-import { throughout, until } from '../lib/poll.mjs';
+import { mostlyWithin, throughout, until } from '../lib/poll.mjs';
 import { proxy } from '../lib/proxy.mjs';
 import { suite } from '../lib/suite.mjs';
 
@@ -101,7 +101,7 @@ for (const kind of [C, F]) {
 for (const kind of [C, F]) {
   scenario(`a reloaded tab leaves no ghost: ${kind}`, async (it) => {
     const { ada, bob, name } = await pair(it, kind);
-    for (let round = 0; round < 3; round += 1) {
+    const times = await mostlyWithin(1_500, async () => {
       const old = await ada.participant();
       const from = performance.timeOrigin + performance.now();
       const reload = ada.page.reload();
@@ -113,15 +113,15 @@ for (const kind of [C, F]) {
       await reload;
       const history = await bob.page.evaluate(() => probe.history);
       const went = history.findLast((it) => it.what === 'went' && it.name === 'Ada');
-      it.say(`gone ${Math.round(went.at - from)} ms after the reload began`);
-      assert.ok(went.at - from < 1_500, `${went.at - from} ms`);
       await ada.lobby(name);
       await ada.join();
       await bob.sees('Ada');
       await bob.sawExactly(['Ada']);
       await ada.sees('Bob');
-    }
-  });
+      return went.at - from;
+    });
+    it.say(`gone ${times.join(', ')} ms after the reload began`);
+  }, { timeout: 180_000 });
 }
 
 scenario('the server is killed and comes back: everybody is there again by themselves', async (it) => {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { Person, keepsUp } from '../lib/person.mjs';
-import { until } from '../lib/poll.mjs';
+import { mostlyWithin, until } from '../lib/poll.mjs';
 import { suite } from '../lib/suite.mjs';
 
 const { scenario } = suite();
@@ -44,8 +44,7 @@ for (const kind of [C, F]) {
     const there = [];
     for (const who of ['Ada', 'Bob']) there.push(await Person.enter(chromium, url, { room: name, name: who }));
     await Promise.all([there[0].sees('Bob'), there[1].sees('Ada')]);
-    const all = [];
-    for (let round = 0; round < 3; round += 1) {
+    const all = await mostlyWithin(1_000, async () => {
       const late = await Person.arrive(await browser(kind), url, { room: name, name: 'Late' });
       await late.preview();
       await late.join();
@@ -54,25 +53,23 @@ for (const kind of [C, F]) {
         const both = ['Ada', 'Bob'].map((who) => shown.find((it) => it.name === who && it.at > from)?.at - from);
         return both.every(Number.isFinite) && both;
       });
-      all.push(Math.round(Math.max(...times)));
       await Promise.all([late.sees('Ada'), late.sees('Bob')]);
       await late.close();
-    }
+      return Math.max(...times);
+    });
     say(`from the press to both first frames shown: ${all.join(', ')} ms`);
-    // The middle one of three: the machine may do something else in one of them.
-    assert.ok([...all].sort((a, b) => a - b)[1] < 1_000, `${all} ms`);
-  });
+  }, { timeout: 180_000 });
 }
 
-/** How long after `from` each watcher lost the tiles of `name`. */
+/** How long after `from` the last of the watchers lost the tile of `name`. */
 async function gone(watchers, name, from) {
   const times = [];
   for (const watcher of watchers) {
     await watcher.sawExactly(watchers.filter((it) => it !== watcher).map((it) => it.name));
     const history = await watcher.page.evaluate(() => probe.history);
-    times.push(Math.round(history.findLast((it) => it.what === 'went' && it.name === name).at - from));
+    times.push(history.findLast((it) => it.what === 'went' && it.name === name).at - from);
   }
-  return times;
+  return Math.max(...times);
 }
 
 for (const kind of [C, F]) {
@@ -82,24 +79,27 @@ for (const kind of [C, F]) {
     for (const [it, who] of [[C, 'Ada'], [F, 'Bob']]) {
       stay.push(await Person.enter(await browser(it), url, { room: name, name: who }));
     }
-    for (const how of ['by the button', 'by closing the tab']) {
+    const come = async () => {
       const leaver = await Person.enter(await browser(kind), url, { room: name, name: 'Gone' });
       await Promise.all(stay.map((person) => person.sees('Gone')));
-      let from;
-      if (how === 'by the button') {
-        await leaver.press('leave');
-        await leaver.page.until('the lobby again', () => document.querySelector('[data-testid=lobby]')?.checkVisibility());
-        from = await leaver.page.evaluate(() => probe.pressed.leave);
-      } else {
-        from = performance.timeOrigin + performance.now();
-        await leaver.close();
-      }
-      const times = await gone(stay, 'Gone', from);
-      say(`${how}: ${times.join(' and ')} ms`);
-      assert.ok(Math.max(...times) < 1_000, `${how}: ${times} ms`);
-      if (how === 'by the button') await leaver.close();
-    }
-  });
+      return leaver;
+    };
+    const button = await mostlyWithin(1_000, async () => {
+      const leaver = await come();
+      await leaver.press('leave');
+      await leaver.page.until('the lobby again', () => document.querySelector('[data-testid=lobby]')?.checkVisibility());
+      const time = await gone(stay, 'Gone', await leaver.page.evaluate(() => probe.pressed.leave));
+      await leaver.close();
+      return time;
+    });
+    const tab = await mostlyWithin(1_000, async () => {
+      const leaver = await come();
+      const from = performance.timeOrigin + performance.now();
+      await leaver.close();
+      return gone(stay, 'Gone', from);
+    });
+    say(`gone ${button.join(', ')} ms after the button was pressed, ${tab.join(', ')} ms after the tab was closed`);
+  }, { timeout: 180_000 });
 }
 
 for (const kind of [C, F]) {

@@ -88,6 +88,31 @@ scenario('a WHIP publisher is a tile in the page, and a page is seen over WHEP',
   await ada.sawExactly([]);
 });
 
+for (const kind of [C, F]) {
+  scenario(`WHIP and WHEP trickle and restart ICE by PATCH: ${kind}`, async (it) => {
+    const room = it.room('patch');
+    const [publisher, viewer] = [await client(it, kind), await client(it, kind)];
+    const sends = await publisher.evaluate((how) => probe.publish(how), { url: `${it.url}/whip/${room}/studio` });
+    const shows = await viewer.evaluate((how) => probe.view(how), { url: `${it.url}/whep/${room}/studio` });
+    for (const [page, number] of [[publisher, sends], [viewer, shows]]) {
+      assert.equal(await page.evaluate((n) => probe.trickle(n), number), 204);
+    }
+    await plays(viewer, shows);
+    for (const [page, number] of [[publisher, sends], [viewer, shows]]) {
+      const { ufrags, stale } = await page.evaluate((n) => probe.restart(n), number);
+      assert.notEqual(ufrags[0], ufrags[1], 'new credentials');
+      assert.equal(stale, 412, 'the old ETag is no longer good');
+      await until('the new credentials in use', async () => {
+        const { state, ice } = await stats(page, number);
+        return state === 'connected' && /connected|completed/.test(ice);
+      });
+      const frames = async () => (await stats(viewer, shows)).inbound.find((line) => line.kind === 'video').frames;
+      const before = await frames();
+      await until('30 more frames', async () => (await frames()) >= before + 30, { seen: () => stats(viewer, shows) });
+    }
+  });
+}
+
 scenario('a second DELETE finds nothing', async (it) => {
   const page = await client(it, C);
   const number = await page.evaluate((how) => probe.publish(how), { url: `${it.url}/whip/${it.room('delete')}/studio` });
