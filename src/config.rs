@@ -1,4 +1,4 @@
-//! Floor 6: what the program was told, from flags, environment and file, as one typed value.
+//! Floor 4: what the program was told, from flags, environment and file, as one typed value.
 //!
 //! Each key may stand in three places; the first one that has it wins: the flag (`--resume-grace`),
 //! the environment (`TRACKYARD_RESUME_GRACE`; empty counts as unset), the TOML file

@@ -258,7 +258,6 @@ impl Worker {
     }
 
     fn connected(&mut self, key: PeerKey, now: Instant) {
-        self.deadlines.clear(Timer::Connect(key));
         let peer = &mut self.peers[key.0];
         peer.connected = true;
         let (id, room, session) =
@@ -272,12 +271,6 @@ impl Worker {
         let waiting: Vec<_> = slots.filter_map(|s| s.track.filter(|_| s.ask(now))).collect();
         for track in waiting {
             self.want_keyframe(track, now);
-        }
-    }
-
-    pub(super) fn give_up_connecting(&mut self, key: PeerKey, now: Instant) {
-        if self.peers.get(key.0).is_some_and(|p| !p.connected) {
-            self.lose(key, LeaveReason::Lost, "did not connect in time", now);
         }
     }
 }

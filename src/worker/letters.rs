@@ -196,7 +196,6 @@ impl Worker {
         }
         self.asking.retain(|k| *k != key);
         self.deadlines.clear(Timer::Peer(key));
-        self.deadlines.clear(Timer::Connect(key));
     }
 
     pub(super) fn unpublish(&mut self, id: TrackId) {

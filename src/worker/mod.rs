@@ -63,8 +63,6 @@ pub struct Transmit {
 enum Timer {
     /// `str0m` asked to be called.
     Peer(PeerKey),
-    /// A WHIP or WHEP client has to have connected.
-    Connect(PeerKey),
     /// A keyframe was asked for and has not come.
     Keyframe(TrackId),
     Report,
@@ -137,7 +135,6 @@ impl Worker {
         while let Some(timer) = self.deadlines.pop_due(now) {
             match timer {
                 Timer::Peer(key) => self.tick(key, now),
-                Timer::Connect(key) => self.give_up_connecting(key, now),
                 Timer::Keyframe(track) => self.ask_publisher(track, now),
                 Timer::Report => self.report(now),
             }

@@ -10,9 +10,9 @@ use str0m::{Candidate, IceCreds};
 use super::guard::AtWork;
 use super::mux::PeerKey;
 use super::peer::{Peer, PeerTrack, Slot};
-use super::{Timer, Worker, convert};
+use super::{Worker, convert};
 use crate::base::ids::{ParticipantId, TrackId};
-use crate::base::limits::{CONNECT_TIMEOUT, TRACKS_PER_PARTICIPANT_MAX};
+use crate::base::limits::TRACKS_PER_PARTICIPANT_MAX;
 use crate::room::mail::{
     Address, Answer, IceCredentials, Outgoing, Role, RoomLetter, RoomName, SlotOffer, ToGate,
     ToWorker, TrackOffer,
@@ -102,13 +102,9 @@ impl Worker {
             rtc,
             creds.ufrag.clone(),
         );
-        let needs_connection = peer.role != Role::Participant;
         let key = PeerKey(self.peers.insert(peer));
         self.by_participant.insert(letter.address.participant, key);
         self.mux.add_ufrag(creds.ufrag, key);
-        if needs_connection {
-            self.deadlines.set(Timer::Connect(key), now + CONNECT_TIMEOUT);
-        }
         Ok(key)
     }
 
