@@ -13,7 +13,7 @@ use trackyard::base::ids::{ParticipantId, SessionId, WorkerId};
 use trackyard::base::rng::Rng;
 use trackyard::room::mail::{Address, PeerLetter, Role, RoomLetter, ToGate, ToWorker};
 use trackyard::wire::signal::{LeaveReason, ServerMessage};
-use trackyard::worker::{Certificate, Outgoing, Worker, WorkerConfig};
+use trackyard::worker::{Crypto, Outgoing, Worker, WorkerConfig};
 
 /// A server's workers and their clients, with letters and datagrams delivered at once.
 struct World {
@@ -29,14 +29,14 @@ impl World {
     fn new(workers: usize) -> World {
         let now = Instant::now();
         let server: SocketAddr = "127.0.0.1:8443".parse().unwrap();
-        let certificate = Certificate::generate();
+        let crypto = Crypto::generate();
         let mut rng = Rng::from_seed([5; 32]);
         let worker = |id| {
             let config = WorkerConfig {
                 id: WorkerId(id as u16),
                 workers,
                 candidates: vec![server],
-                certificate: certificate.clone(),
+                crypto: crypto.clone(),
             };
             Worker::new(config, rng.fork(), now)
         };

@@ -40,7 +40,7 @@ use crate::base::rng::Rng;
 use crate::config::Config;
 use crate::gate::GateConfig;
 use crate::room::mail::{ToGate, ToWorker};
-use crate::worker::{Certificate, WorkerConfig};
+use crate::worker::{Crypto, WorkerConfig};
 use gate_loop::GateSetup;
 use mailbox::{Receiver, Sender, WAKER, mailbox};
 use phase::{Phase, PhaseSwitch};
@@ -226,7 +226,7 @@ impl Parts {
             resume_grace: config.resume_grace,
             version: env!("CARGO_PKG_VERSION"),
         };
-        let certificate = Certificate::generate();
+        let crypto = Crypto::generate();
         let mut workers = Vec::new();
         for (i, (mailbox, udp)) in boxes.into_iter().zip(self.udp).enumerate() {
             let setup = WorkerSetup {
@@ -234,7 +234,7 @@ impl Parts {
                     id: WorkerId(i as u16),
                     workers: to_workers.len(),
                     candidates: self.candidates.clone(),
-                    certificate: certificate.clone(),
+                    crypto: crypto.clone(),
                 },
                 rng: self.rng.fork(),
                 udp,

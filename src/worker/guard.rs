@@ -67,7 +67,7 @@ impl Worker {
 mod tests {
     use std::net::SocketAddr;
 
-    use super::super::{Certificate, WorkerConfig};
+    use super::super::{Crypto, WorkerConfig};
     use super::*;
     use crate::base::ids::{ParticipantId, SessionId, WorkerId};
     use crate::base::rng::Rng;
@@ -75,8 +75,8 @@ mod tests {
 
     fn worker(now: Instant) -> Worker {
         let candidates: Vec<SocketAddr> = vec!["127.0.0.1:9".parse().unwrap()];
-        let certificate = Certificate::generate();
-        let config = WorkerConfig { id: WorkerId(0), workers: 1, candidates, certificate };
+        let crypto = Crypto::generate();
+        let config = WorkerConfig { id: WorkerId(0), workers: 1, candidates, crypto };
         Worker::new(config, Rng::from_seed([1; 32]), now)
     }
 

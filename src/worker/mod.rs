@@ -6,6 +6,7 @@
 //! all that came in for it, then the transmits and letters are taken away.
 
 mod convert;
+mod crypto;
 mod forward;
 mod guard;
 mod ingress;
@@ -30,7 +31,7 @@ use crate::room::Rooms;
 use crate::room::mail::{HandedDatagram, ToGate, ToWorker};
 
 pub use crate::room::mail::Outgoing;
-pub use peer::Certificate;
+pub use crypto::Crypto;
 
 use guard::AtWork;
 use mux::{Mux, PeerKey};
@@ -46,7 +47,7 @@ pub struct WorkerConfig {
     /// The addresses given to clients, best first; at least one. A datagram's local address is
     /// matched to one of these; behind a NAT, where none matches, the first is meant.
     pub candidates: Vec<SocketAddr>,
-    pub certificate: Certificate,
+    pub crypto: Crypto,
 }
 
 /// A datagram to send.

@@ -88,7 +88,8 @@ impl Worker {
     fn add_peer(&mut self, letter: &OfferLetter, now: Instant) -> Result<PeerKey, String> {
         let creds = self.mint_credentials();
         let mut rtc = convert::rtc_config()
-            .set_dtls_cert((*self.config.certificate.0).clone())
+            .set_crypto_provider(self.config.crypto.provider.clone())
+            .set_dtls_cert((*self.config.crypto.certificate).clone())
             .set_local_ice_credentials(creds.clone())
             .build(now);
         for address in &self.config.candidates {

@@ -1,7 +1,6 @@
 //! One client's transport and what it sends and receives: the only owner of its `str0m::Rtc`.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use str0m::media::{KeyframeRequestKind, Mid, Pt};
@@ -285,18 +284,5 @@ impl Slot {
     /// The codecs that it may carry.
     pub fn codec_list(&self) -> Vec<Codec> {
         self.codecs.iter().map(|(codec, _)| *codec).collect()
-    }
-}
-
-/// Shared by all peers of all workers: one certificate, made at start.
-#[derive(Clone)]
-pub struct Certificate(pub(super) Arc<str0m::config::DtlsCert>);
-
-impl Certificate {
-    /// A fresh self-signed DTLS certificate (RFC 8827 §6.5: fingerprints in signalling vouch).
-    pub fn generate() -> Certificate {
-        let provider = str0m::crypto::from_feature_flags();
-        let certificate = provider.dtls_provider.generate_certificate();
-        Certificate(Arc::new(certificate.expect("aws-lc-rs makes certificates")))
     }
 }
