@@ -1,10 +1,10 @@
 //! Identities. Small, `Copy`, and printed the same way in code, JSON, log and metrics.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::rng::{BASE32, Rng};
+use super::rng::{BASE32, Rng, base32};
 
 /// Index of a worker thread, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,12 +63,8 @@ macro_rules! public_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let mut text = [0u8; 12];
-                for (i, byte) in text.iter_mut().enumerate() {
-                    *byte = BASE32[(self.0 >> (55 - 5 * i) & 31) as usize];
-                }
                 f.write_str($prefix)?;
-                text.iter().try_for_each(|b| write!(f, "{}", *b as char))
+                (0..12).rev().try_for_each(|i| f.write_char(base32((self.0 >> (5 * i)) as u16)))
             }
         }
 

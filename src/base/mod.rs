@@ -1,5 +1,14 @@
 //! Floor 0: what every floor may use and nothing of the field itself.
 
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
 pub mod counters;
 pub mod deadlines;
 pub mod ids;

@@ -12,6 +12,12 @@ pub struct Rng(ChaCha12Rng);
 /// is an ice-char (RFC 8839 §5.4) and safe in a URL.
 pub const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
+/// The character of the low five bits.
+#[expect(clippy::indexing_slicing, reason = "five bits are below 32")]
+pub fn base32(bits: u16) -> char {
+    BASE32[usize::from(bits & 31)] as char
+}
+
 impl Rng {
     /// A generator that replays exactly from its seed.
     pub fn from_seed(seed: [u8; 32]) -> Rng {
@@ -34,7 +40,7 @@ impl Rng {
     pub fn token(&mut self, len: usize) -> String {
         let mut bytes = vec![0; len];
         self.0.fill_bytes(&mut bytes);
-        bytes.iter().map(|b| BASE32[usize::from(b & 31)] as char).collect()
+        bytes.iter().map(|b| base32(u16::from(*b))).collect()
     }
 }
 

@@ -1,5 +1,14 @@
 //! Floor 2: one stream or one subscription.
 
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
 pub mod keyframes;
 pub mod packet;
 pub mod rewrite;

@@ -80,13 +80,12 @@ impl Rewriter {
         if changed {
             self.restart();
         }
-        if self.source.is_none() {
-            if !packet.starts_keyframe {
-                return Err(DropReason::AwaitingKeyframe);
-            }
-            self.source = Some(self.begin(packet));
-        }
-        let source = self.source.as_ref().expect("set above");
+        let source = match self.source.take() {
+            Some(source) => source,
+            None if packet.starts_keyframe => self.begin(packet),
+            None => return Err(DropReason::AwaitingKeyframe),
+        };
+        let source = &*self.source.insert(source);
         if packet.seq < source.first_seq {
             return Err(DropReason::Stale);
         }
@@ -136,7 +135,7 @@ impl Rewriter {
         self.last_seq = sent.seq;
         self.last_timestamp = sent.timestamp;
         self.last_sent = Some(packet.received);
-        let source = self.source.as_ref().expect("a packet was just rewritten");
+        let Some(source) = &self.source else { return };
         let counters = Counters::read(packet);
         if let Some((_, _, id)) = counters.picture_id {
             self.last_picture_id = id.wrapping_add(source.picture_id_delta);
@@ -167,7 +166,7 @@ impl Source {
             );
         }
         if let Some((offset, tl0)) = counters.tl0 {
-            payload[offset] = tl0.wrapping_add(self.tl0_delta);
+            payload::write_tl0_pic_idx(&mut payload, offset, tl0.wrapping_add(self.tl0_delta));
         }
         payload.into()
     }
@@ -178,7 +177,9 @@ impl Source {
             return Some(descriptor.clone());
         };
         let mut bytes = descriptor.to_vec();
-        bytes[1..3].copy_from_slice(&number.wrapping_add(self.frame_number_delta).to_be_bytes());
+        if let [_, high, low, ..] = &mut bytes[..] {
+            [*high, *low] = number.wrapping_add(self.frame_number_delta).to_be_bytes();
+        }
         Some(bytes.into())
     }
 }
@@ -206,9 +207,10 @@ impl Counters {
 /// The frame number in the mandatory fields of a dependency descriptor (AV1 RTP specification
 /// §A.8.1): two bits, six bits of template id, then sixteen of frame number.
 fn frame_number(packet: &Packet) -> Option<u16> {
-    let descriptor = packet.extensions.dependency_descriptor.as_ref()?;
-    let bytes = descriptor.get(1..3)?;
-    Some(u16::from_be_bytes([bytes[0], bytes[1]]))
+    let [_, high, low, ..] = **packet.extensions.dependency_descriptor.as_ref()? else {
+        return None;
+    };
+    Some(u16::from_be_bytes([high, low]))
 }
 
 #[cfg(test)]

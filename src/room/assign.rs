@@ -1,6 +1,12 @@
 //! Which track sits in which slot: everybody gets everybody's tracks, in the order in which they
 //! were published, as long as there are slots that can carry them. A track that sits stays.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    reason = "places in the tables were found in the same call, and what a slot holds exists"
+)]
+
 use super::mail::{Outgoing, PeerLetter, Role, ToGate, ToWorker, TrackLetter, TrackRef};
 use super::members::{Member, Room, Track};
 use crate::base::ids::{ParticipantId, TrackId, WorkerId};

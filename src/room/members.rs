@@ -1,5 +1,11 @@
 //! One room: its members, their tracks, and what everybody is told.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    reason = "places in the tables were found in the same call, and what a slot holds exists"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::mail::{

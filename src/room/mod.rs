@@ -3,6 +3,15 @@
 //! [`Rooms`] is the part of a worker that is home to rooms. It takes [`RoomLetter`]s and writes
 //! letters: to sessions by way of the gate, to peers and tracks by way of their workers.
 
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
 pub mod assign;
 pub mod mail;
 pub mod members;

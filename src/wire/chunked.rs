@@ -31,27 +31,26 @@ impl Chunked {
     /// Takes what it can of `bytes`; returns how much that was. Call again with the rest and
     /// more; a line is only taken whole.
     pub fn take(&mut self, bytes: &[u8]) -> Result<usize, HttpError> {
-        let mut at = 0;
+        let mut rest = bytes;
         while self.step != Step::Done {
-            let rest = &bytes[at..];
             if self.step == Step::Data {
-                let n = rest.len().min(self.count);
-                self.body.extend_from_slice(&rest[..n]);
-                self.count -= n;
-                at += n;
+                let (data, behind) = rest.split_at_checked(self.count).unwrap_or((rest, &[]));
+                self.body.extend_from_slice(data);
+                self.count -= data.len();
+                rest = behind;
                 if self.count > 0 {
                     break;
                 }
                 self.step = Step::DataEnd;
                 continue;
             }
-            let Some(line) = chunk_line(rest)? else {
+            let Some((line, behind)) = chunk_line(rest)? else {
                 break;
             };
-            at += line.len() + 2;
+            rest = behind;
             self.line(line)?;
         }
-        Ok(at)
+        Ok(bytes.len() - rest.len())
     }
 
     /// The body, once it is complete.
@@ -85,17 +84,22 @@ impl Chunked {
     }
 }
 
-/// The first line of `bytes` without its CRLF; `None` when it is not whole.
-fn chunk_line(bytes: &[u8]) -> Result<Option<&[u8]>, HttpError> {
-    let seen = &bytes[..bytes.len().min(CHUNK_LINE_BYTES_MAX)];
-    match seen.iter().position(|b| *b == b'\n') {
-        Some(at) if at > 0 && seen[at - 1] == b'\r' => Ok(Some(&bytes[..at - 1])),
-        Some(_) => Err(HttpError::bad("a chunk's line ends without CR")),
-        None if seen.len() == CHUNK_LINE_BYTES_MAX => {
-            Err(HttpError::bad("a chunk's line is too long"))
-        }
-        None => Ok(None),
-    }
+/// A line without its CRLF, and what is behind it.
+type Line<'a> = (&'a [u8], &'a [u8]);
+
+/// The first line of `bytes`; `None` when it is not whole.
+fn chunk_line(bytes: &[u8]) -> Result<Option<Line<'_>>, HttpError> {
+    let seen = bytes.get(..CHUNK_LINE_BYTES_MAX).unwrap_or(bytes);
+    let Some(at) = seen.iter().position(|b| *b == b'\n') else {
+        return match seen.len() {
+            CHUNK_LINE_BYTES_MAX => Err(HttpError::bad("a chunk's line is too long")),
+            _ => Ok(None),
+        };
+    };
+    let (line, behind) = bytes.split_at(at + 1);
+    let line = line.strip_suffix(b"\r\n");
+    let line = line.ok_or(HttpError::bad("a chunk's line ends without CR"))?;
+    Ok(Some((line, behind)))
 }
 
 fn chunk_size(line: &[u8]) -> Result<usize, HttpError> {

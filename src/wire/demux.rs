@@ -37,14 +37,16 @@ pub fn classify(datagram: &[u8]) -> Protocol<'_> {
 
 /// The receiver's ufrag in a Binding request: USERNAME is `receiver:sender` (RFC 8445 §7.2.2).
 fn stun_username(datagram: &[u8]) -> Option<&str> {
-    let (header, mut attributes) = datagram.split_at_checked(20)?;
-    let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
-    if header[..2] != BINDING_REQUEST || header[4..8] != STUN_MAGIC || length != attributes.len() {
+    let (header, mut attributes) = datagram.split_first_chunk::<20>()?;
+    let [k0, k1, l0, l1, m0, m1, m2, m3, ..] = *header;
+    let length = usize::from(u16::from_be_bytes([l0, l1]));
+    let is_request = [k0, k1] == BINDING_REQUEST && [m0, m1, m2, m3] == STUN_MAGIC;
+    if !is_request || length != attributes.len() {
         return None;
     }
-    while let Some((head, rest)) = attributes.split_at_checked(4) {
-        let kind = u16::from_be_bytes([head[0], head[1]]);
-        let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
+    while let Some(([k0, k1, l0, l1], rest)) = attributes.split_first_chunk() {
+        let kind = u16::from_be_bytes([*k0, *k1]);
+        let length = usize::from(u16::from_be_bytes([*l0, *l1]));
         let value = rest.get(..length)?;
         if kind == ATTRIBUTE_USERNAME {
             if length > USERNAME_BYTES_MAX {

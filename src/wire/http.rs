@@ -4,7 +4,6 @@
 //! header, two `Content-Length`, or both `Content-Length` and `Transfer-Encoding` are refused.
 
 use std::borrow::Cow;
-use std::io::Write as _;
 
 use super::signal::ErrorCode;
 use crate::base::limits::{HTTP_BODY_BYTES_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
@@ -95,14 +94,16 @@ impl Head {
 ///
 /// Errors: 431 beyond [`HTTP_HEAD_BYTES_MAX`], 400 for an LF without CR.
 pub fn head_end(bytes: &[u8], scanned: usize) -> Result<Option<usize>, HttpError> {
-    for at in scanned..bytes.len().min(HTTP_HEAD_BYTES_MAX) {
-        if bytes[at] != b'\n' {
+    let seen = bytes.get(..HTTP_HEAD_BYTES_MAX).unwrap_or(bytes);
+    for (at, byte) in seen.iter().enumerate().skip(scanned) {
+        if *byte != b'\n' {
             continue;
         }
-        if at == 0 || bytes[at - 1] != b'\r' {
+        let before = seen.get(..at).unwrap_or_default();
+        if !before.ends_with(b"\r") {
             return Err(HttpError::bad("a line ends without CR"));
         }
-        if at >= 3 && bytes[at - 3..at] == *b"\r\n\r" {
+        if before.ends_with(b"\r\n\r") {
             return Ok(Some(at + 1));
         }
     }
@@ -164,7 +165,7 @@ fn origin_form(target: &str) -> Result<&str, HttpError> {
     if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
         return Err(refused);
     }
-    Ok(rest.find('/').map_or("/", |at| &rest[at..]))
+    Ok(rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"))
 }
 
 fn framing(head: &Head, version: u8) -> Result<Framing, HttpError> {
@@ -275,7 +276,9 @@ impl Response {
 }
 
 fn write_header(out: &mut Vec<u8>, name: &str, value: &str) {
-    write!(out, "{name}: {value}\r\n").expect("a Vec takes every write");
+    for part in [name, ": ", value, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
 }
 
 impl From<HttpError> for Response {
@@ -320,9 +323,9 @@ pub fn percent_decode(segment: &str) -> Option<String> {
             bytes.push(*first);
             continue;
         }
-        let (digits, tail) = rest.split_at_checked(2)?;
-        let digit = |b: u8| (b as char).to_digit(16);
-        bytes.push((digit(digits[0])? << 4 | digit(digits[1])?) as u8);
+        let ([high, low], tail) = rest.split_first_chunk()?;
+        let digit = |b: &u8| (*b as char).to_digit(16);
+        bytes.push((digit(high)? << 4 | digit(low)?) as u8);
         rest = tail;
     }
     String::from_utf8(bytes).ok()

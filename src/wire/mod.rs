@@ -1,5 +1,14 @@
 //! Floor 1: bytes to types and back. Nothing here has state.
 
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
 pub mod chunked;
 pub mod codec;
 pub mod demux;

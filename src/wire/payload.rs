@@ -70,14 +70,23 @@ fn picture_id(payload: &[u8], at: &mut usize) -> Option<(usize, u32, u16)> {
     Some((start, 15, u16::from_be_bytes([first & 0x7f, second])))
 }
 
-/// Writes a picture id of the width that was read there.
+/// Writes a picture id of the width that was read there; nothing where there is no place for it.
 pub fn write_picture_id(payload: &mut [u8], offset: usize, bits: u32, value: u16) {
-    if bits == 7 {
-        payload[offset] = value as u8 & 0x7f;
-    } else {
-        let [high, low] = (value & 0x7fff).to_be_bytes();
-        payload[offset] = 0x80 | high;
-        payload[offset + 1] = low;
+    let Some(place) = payload.get_mut(offset..) else { return };
+    match (bits, place) {
+        (7, [only, ..]) => *only = value as u8 & 0x7f,
+        (15, [first, second, ..]) => {
+            let [high, low] = (value & 0x7fff).to_be_bytes();
+            (*first, *second) = (0x80 | high, low);
+        }
+        _ => debug_assert!(false, "written where it was read"),
+    }
+}
+
+/// Writes a TL0PICIDX where one was read.
+pub fn write_tl0_pic_idx(payload: &mut [u8], offset: usize, value: u8) {
+    if let Some(place) = payload.get_mut(offset) {
+        *place = value;
     }
 }
 
@@ -114,11 +123,12 @@ fn h264_starts_keyframe(payload: &[u8]) -> Option<bool> {
     const IDR: u8 = 5;
     const SPS: u8 = 7;
     let opens = |nal: u8| nal & 0x1f == SPS || nal & 0x1f == IDR;
-    match payload.first()? & 0x1f {
+    let first = *payload.first()?;
+    match first & 0x1f {
         24 => {
             let mut rest = payload.get(1..)?;
-            while let Some((size, tail)) = rest.split_at_checked(2) {
-                let size = usize::from(u16::from_be_bytes([size[0], size[1]]));
+            while let Some((size, tail)) = rest.split_first_chunk() {
+                let size = usize::from(u16::from_be_bytes(*size));
                 if opens(*tail.first()?) {
                     return Some(true);
                 }
@@ -130,7 +140,7 @@ fn h264_starts_keyframe(payload: &[u8]) -> Option<bool> {
             let fu = *payload.get(1)?;
             Some(fu & 0x80 != 0 && opens(fu))
         }
-        _ => Some(opens(payload[0])),
+        _ => Some(opens(first)),
     }
 }
 

@@ -1,8 +1,6 @@
 //! The little that the gate reads of session descriptions, and the fragments that WHIP and WHEP
 //! carry ICE in (`application/trickle-ice-sdpfrag`, RFC 8840; RFC 9725 §4.3).
 
-use std::fmt::Write as _;
-
 /// The ICE credentials of a fragment, where it has any; its candidates are of no use to an
 /// ICE-lite server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,7 +13,7 @@ pub struct Fragment {
 /// (RFC 8839 §5.4).
 pub fn parse(body: &[u8]) -> Option<Fragment> {
     let text = std::str::from_utf8(body).ok()?;
-    let is_field = |line: &str| line.len() > 2 && line.as_bytes()[1] == b'=';
+    let is_field = |line: &str| matches!(line.as_bytes(), [_, b'=', _, ..]);
     if !lines(text).filter(|line| !line.is_empty()).all(is_field) {
         return None;
     }
@@ -52,7 +50,7 @@ pub fn skeleton(answer: &str) -> String {
     let mut text = "a=ice-lite\r\n".to_owned();
     for prefix in ["a=group:BUNDLE ", "m=", "a=mid:"] {
         if let Some(value) = first_value(answer, prefix) {
-            write!(text, "{prefix}{value}\r\n").expect("a String takes every write");
+            text.extend([prefix, value, "\r\n"]);
         }
     }
     text
@@ -62,7 +60,7 @@ pub fn skeleton(answer: &str) -> String {
 pub fn restarted(skeleton: &str, ufrag: &str, pwd: &str, candidates: &[String]) -> String {
     let mut text = format!("{skeleton}a=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\n");
     for candidate in candidates {
-        write!(text, "a={candidate}\r\n").expect("a String takes every write");
+        text.extend(["a=", candidate, "\r\n"]);
     }
     text + "a=end-of-candidates\r\n"
 }

@@ -2,7 +2,7 @@
 //! gave to another worker finds its owner without any shared table.
 
 use crate::base::ids::WorkerId;
-use crate::base::rng::{BASE32, Rng};
+use crate::base::rng::{BASE32, Rng, base32};
 
 /// Characters of a minted ufrag: two for the worker, the rest random (70 bits; RFC 8445 §5.3 asks
 /// for at least 24).
@@ -13,8 +13,8 @@ const PWD_CHARS: usize = 26;
 /// A ufrag whose first two characters are the worker in base 32.
 pub fn mint(worker: WorkerId, rng: &mut Rng) -> String {
     let mut ufrag = String::with_capacity(UFRAG_CHARS);
-    ufrag.push(BASE32[usize::from(worker.0 >> 5 & 31)] as char);
-    ufrag.push(BASE32[usize::from(worker.0 & 31)] as char);
+    ufrag.push(base32(worker.0 >> 5));
+    ufrag.push(base32(worker.0));
     ufrag.push_str(&rng.token(UFRAG_CHARS - 2));
     ufrag
 }
