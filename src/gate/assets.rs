@@ -62,14 +62,12 @@ impl Assets {
         FILES.iter().any(|(n, _, _)| *n == name)
     }
 
-    /// The file, or 304 when the client has it already.
+    /// The file, or 304 when the client has it already; `None` when there is none of that name.
     ///
     /// `no-cache` lets browsers keep it but ask each time, so a new binary is a new page at once.
-    pub fn serve(&self, name: &str, head: &Head) -> Response {
-        let index = FILES.iter().position(|(n, _, _)| *n == name);
-        let index = index.expect("only names that `has` knows are served");
-        let (_, media_type, bytes) = FILES[index];
-        let etag = &self.etags[index];
+    pub fn serve(&self, name: &str, head: &Head) -> Option<Response> {
+        let mut files = FILES.iter().zip(&self.etags);
+        let ((_, media_type, bytes), etag) = files.find(|((n, _, _), _)| *n == name)?;
         let known = head.header("if-none-match").unwrap_or_default();
         let is_known = |tag: &str| {
             let tag = tag.trim();
@@ -78,16 +76,17 @@ impl Assets {
         let response = match known.split(',').any(is_known) {
             true => Response::empty(304),
             false => Response {
-                body: bytes.into(),
-                ..Response::empty(200).with("Content-Type", media_type)
+                body: (*bytes).into(),
+                ..Response::empty(200).with("Content-Type", *media_type)
             },
         };
-        response
+        let response = response
             .with("ETag", etag.clone())
             .with("Cache-Control", "no-cache")
             .with("Content-Security-Policy", CONTENT_SECURITY_POLICY)
             .with("X-Content-Type-Options", "nosniff")
             .with("Referrer-Policy", "no-referrer")
-            .with("Permissions-Policy", "camera=(self), microphone=(self), display-capture=(self)")
+            .with("Permissions-Policy", "camera=(self), microphone=(self), display-capture=(self)");
+        Some(response)
     }
 }

@@ -8,6 +8,15 @@
 //! answer meets exactly the request it is for, whatever ids clients choose, and a request that
 //! no worker answers is answered here when its time is up.
 
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
 mod assets;
 mod letters;
 mod metrics;
@@ -256,6 +265,7 @@ impl Gate {
         self.out.push_back(GateOutput::Text { conn, text });
     }
 
+    #[expect(clippy::expect_used, reason = "an invariant that is broken is a bug")]
     fn check_invariants(&self) {
         for (conn, socket) in &self.sockets {
             if let Some(session) = socket.session {

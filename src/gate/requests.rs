@@ -67,10 +67,12 @@ impl Gate {
         self.requests.open.insert(number, request);
         self.timers.set(Timer::Request(number), now + ANSWER_TIMEOUT);
         let session = self.sessions.get_mut(request.session);
-        let session = session.expect("requests are made for live sessions");
-        session.requests.insert(number);
-        if request.asked == Asked::Offer {
-            session.offer_in_flight = Some(number);
+        debug_assert!(session.is_some(), "requests are made for live sessions");
+        if let Some(session) = session {
+            session.requests.insert(number);
+            if request.asked == Asked::Offer {
+                session.offer_in_flight = Some(number);
+            }
         }
         Some(number)
     }

@@ -61,17 +61,21 @@ impl Gate {
             ["healthz"] => give(&|| self.health()),
             ["metrics"] => give(&|| self.metrics()),
             ["api", "rooms"] => give(&|| self.rooms()),
-            [""] => give(&|| self.assets.serve("index.html", head)),
+            [""] => give(&|| self.file("index.html", head)),
             ["r", room] => give(&|| match percent_decode(room) {
                 None => refusal(ErrorCode::BadRequest, "a percent escape is broken"),
                 Some(room) if room_name(&room).is_none() => refusal(ErrorCode::BadName, NAME_RULE),
-                Some(_) => self.assets.serve("index.html", head),
+                Some(_) => self.file("index.html", head),
             }),
             _ => match head.path().strip_prefix('/') {
-                Some(file) if self.assets.has(file) => give(&|| self.assets.serve(file, head)),
+                Some(file) if self.assets.has(file) => give(&|| self.file(file, head)),
                 _ => not_found(),
             },
         }
+    }
+
+    fn file(&self, name: &str, head: &Head) -> Response {
+        self.assets.serve(name, head).unwrap_or_else(not_found)
     }
 
     /// `GET /signal`: the WebSocket handshake (RFC 6455 §4.2.1).
@@ -121,6 +125,7 @@ impl Gate {
             .with("Cache-Control", "no-store")
     }
 
+    #[expect(clippy::expect_used, reason = "plain structs serialise")]
     fn rooms(&self) -> Response {
         let mut rooms: Vec<&RoomReport> = self.reports.rooms().collect();
         rooms.sort_by(|a, b| a.room.cmp(&b.room));
@@ -168,10 +173,9 @@ fn is_same_origin(origin: &str, host: &str) -> bool {
     };
     let parts = |text: &str, default: &str| {
         // The colons of an IPv6 address stand before its bracket.
-        let after = text.rfind(']').unwrap_or(0);
-        let (name, port) = match text[after..].rfind(':') {
-            Some(at) => (&text[..after + at], &text[after + at + 1..]),
-            None => (text, default),
+        let (name, port) = match text.rsplit_once(':') {
+            Some((name, port)) if !port.contains(']') => (name, port),
+            _ => (text, default),
         };
         (name.to_ascii_lowercase(), port.to_owned())
     };

@@ -115,7 +115,9 @@ impl Sessions {
     }
 
     fn insert(&mut self, session: Session) {
-        self.loads[session.address.worker.index()] += 1;
+        if let Some(load) = self.loads.get_mut(session.address.worker.index()) {
+            *load += 1;
+        }
         self.by_secret.insert(session.secret.clone(), session.id);
         self.by_id.insert(session.id, session);
     }
@@ -123,7 +125,9 @@ impl Sessions {
     fn remove(&mut self, id: SessionId) -> Option<Session> {
         let session = self.by_id.remove(&id)?;
         self.by_secret.remove(&session.secret);
-        self.loads[session.address.worker.index()] -= 1;
+        if let Some(load) = self.loads.get_mut(session.address.worker.index()) {
+            *load -= 1;
+        }
         Some(session)
     }
 }

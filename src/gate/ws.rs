@@ -211,7 +211,9 @@ impl Gate {
         if let Some(old) = old {
             self.take_away(session_id, old);
         }
-        let session = self.sessions.get_mut(session_id).expect("found just now");
+        let Some(session) = self.sessions.get_mut(session_id) else {
+            return refuse(ErrorCode::SessionGone, "no such session; join again");
+        };
         session.link = Some(conn);
         session.caught_up = false;
         let (address, room) = (session.address, session.room.clone());

@@ -25,6 +25,7 @@ impl Crypto {
     }
 
     /// Any other provider, for simulation. It must be able to make certificates.
+    #[expect(clippy::expect_used, reason = "at start, before there is anything to lose")]
     pub fn with(provider: CryptoProvider) -> Crypto {
         let certificate = provider.dtls_provider.generate_certificate();
         Crypto {

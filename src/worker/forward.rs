@@ -1,5 +1,10 @@
 //! From a track's packets to its subscribers, and from their needs to its publisher.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "keys come from tables that forget a peer together with it; workers from their count"
+)]
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 

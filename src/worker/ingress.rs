@@ -1,5 +1,10 @@
 //! From a datagram to its peer, and from a peer's `Rtc` to transmits and packets.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "keys come from tables that forget a peer together with it; workers from their count"
+)]
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -125,9 +130,10 @@ impl Worker {
         let peer = &mut self.peers[key.0];
         if peer.paths.len() >= PEER_ADDRESSES_MAX {
             let oldest = peer.paths.iter().enumerate().min_by_key(|(_, p)| p.checked);
-            let (at, _) = oldest.expect("the limit is above zero");
-            let path = peer.paths.swap_remove(at);
-            self.release_path(key, path);
+            if let Some((at, _)) = oldest {
+                let path = peer.paths.swap_remove(at);
+                self.release_path(key, path);
+            }
         }
         self.peers[key.0].paths.push(Path { tuple, via, checked: now });
         if let Some(Owner::Peer(other)) = self.mux.bind(tuple, Owner::Peer(key)) {

@@ -1,5 +1,10 @@
 //! What a worker does with letters, and how a peer ends.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "keys come from tables that forget a peer together with it; workers from their count"
+)]
+
 use std::time::Instant;
 
 use super::guard::AtWork;

@@ -5,6 +5,15 @@
 //! and [`Worker::handle_timeout`], then [`Worker::flush`], which visits each subscriber once with
 //! all that came in for it, then the transmits and letters are taken away.
 
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
 mod convert;
 mod crypto;
 mod forward;
@@ -175,6 +184,7 @@ impl Worker {
     }
 
     /// Panics if the worker's tables do not agree with each other. For tests and simulation.
+    #[expect(clippy::indexing_slicing, clippy::expect_used, reason = "that is what it is for")]
     pub fn check_invariants(&self) {
         self.rooms.check_invariants();
         assert_eq!(self.by_participant.len(), self.peers.len());

@@ -315,7 +315,7 @@ fn every_module_is_served_and_preloaded() {
     let mut open = vec!["/app.js".to_owned()];
     while let Some(path) = open.pop() {
         let text = get(&path);
-        let folder = &path[..=path.rfind('/').unwrap()];
+        let (folder, _) = path.rsplit_once('/').unwrap();
         let imports = text.lines().filter_map(|line| {
             let from = line.split(" from '").nth(1)?.strip_suffix("';")?;
             // The example in the SDK's head is a comment.
@@ -324,7 +324,7 @@ fn every_module_is_served_and_preloaded() {
         for from in imports {
             let module = match from.strip_prefix("../") {
                 Some(rest) => format!("/{rest}"),
-                None => format!("{folder}{}", from.strip_prefix("./").unwrap()),
+                None => format!("{folder}/{}", from.strip_prefix("./").unwrap()),
             };
             if found.insert(module.clone()) {
                 open.push(module);
