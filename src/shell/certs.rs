@@ -18,7 +18,10 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
 
 use super::tls::server_config;
 use crate::config::TlsFiles;
@@ -57,9 +60,9 @@ pub fn read(files: &TlsFiles, now: SystemTime) -> Result<Identity, String> {
         rustls::Error::InvalidCertificate(_) => cert_error(e.to_string()),
         e => key_error(format!("this key cannot be used: {e}")),
     })?;
-    let (_, cert) = X509Certificate::from_der(&identity.chain[0])
+    let cert = Certificate::from_der(&identity.chain[0])
         .map_err(|e| cert_error(format!("not an X.509 certificate: {e}")))?;
-    if cert.validity().not_after.timestamp() < seconds(now) {
+    if cert.tbs_certificate().validity().not_after.to_system_time() < now {
         log::warn!("the certificate {} has expired", files.cert.display());
     }
     Ok(identity)
@@ -124,12 +127,12 @@ fn load(dir: &Path, wanted: &BTreeSet<String>, now: SystemTime) -> Result<Identi
     let key = fs::read(&key_path).map_err(|e| format!("its key: {e}"))?;
     let chain = parse_chain(&cert)?;
     let identity = identity(chain, parse_key(&key)?).map_err(|e| e.to_string())?;
-    let (_, cert) = X509Certificate::from_der(&identity.chain[0]).map_err(|e| e.to_string())?;
-    let validity = cert.validity();
-    if validity.not_before.timestamp() > seconds(now) {
+    let cert = Certificate::from_der(&identity.chain[0]).map_err(|e| e.to_string())?;
+    let validity = cert.tbs_certificate().validity();
+    if validity.not_before.to_system_time() > now {
         return Err("the one there is valid only in the future".to_owned());
     }
-    if validity.not_after.timestamp() < seconds(now + REST_MIN) {
+    if validity.not_after.to_system_time() < now + REST_MIN {
         return Err(format!("the one there ends at {}", validity.not_after));
     }
     if let Some(missing) = wanted.difference(&named(&cert)).next() {
@@ -148,18 +151,20 @@ fn protect(key: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn named(cert: &X509Certificate<'_>) -> BTreeSet<String> {
-    let Ok(Some(extension)) = cert.subject_alternative_name() else {
+fn named(cert: &Certificate) -> BTreeSet<String> {
+    let extension = cert.tbs_certificate().get_extension::<SubjectAltName>();
+    let Ok(Some((_critical, SubjectAltName(names)))) = extension else {
         return BTreeSet::new();
     };
-    let names = extension.value.general_names.iter();
     names
+        .iter()
         .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some((*name).to_owned()),
-            GeneralName::IPAddress(bytes) => match bytes.len() {
-                4 => Some(IpAddr::from(<[u8; 4]>::try_from(*bytes).ok()?).to_string()),
-                16 => Some(IpAddr::from(<[u8; 16]>::try_from(*bytes).ok()?).to_string()),
-                _ => None,
+            GeneralName::DnsName(name) => Some(name.as_str().to_owned()),
+            GeneralName::IpAddress(bytes) => match bytes.as_bytes() {
+                v4 if v4.len() == 4 => {
+                    Some(IpAddr::from(<[u8; 4]>::try_from(v4).ok()?).to_string())
+                }
+                v6 => Some(IpAddr::from(<[u8; 16]>::try_from(v6).ok()?).to_string()),
             },
             _ => None,
         })
@@ -239,11 +244,6 @@ fn fingerprint(cert: &CertificateDer<'_>) -> String {
         write!(text, "{colon}{byte:02X}").expect("a string takes all that is written to it");
     }
     text
-}
-
-fn seconds(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
