@@ -172,6 +172,27 @@ fn unsafe_stands_in_one_file_and_is_proved() {
     }
 }
 
+/// Every core denies what panics on input; exceptions stand in the source with their reason.
+#[test]
+fn cores_deny_what_panics() {
+    let cores = FLOORS[..5].iter().flat_map(|floor| floor.iter());
+    for core in cores.filter(|core| **core != "config") {
+        let path = format!("{core}/mod.rs");
+        let sources = sources();
+        let source = sources.iter().find(|s| s.path == Path::new(&path)).expect("a folder");
+        let denied = source.text.split("#![deny(").nth(1).and_then(|rest| rest.split(')').next());
+        for lint in ["unwrap_used", "expect_used", "panic", "indexing_slicing", "string_slice"] {
+            assert!(denied.is_some_and(|d| d.contains(lint)), "{path} does not deny {lint}");
+        }
+    }
+    for source in sources() {
+        let mut attributes = source.text.split("clippy::indexing_slicing").skip(1);
+        let reasoned = |rest: &str| rest.split(']').next().is_some_and(|a| a.contains("reason"));
+        let is_mod = source.path.ends_with("mod.rs");
+        assert!(is_mod || attributes.all(reasoned), "{}: no reason", source.path.display());
+    }
+}
+
 #[test]
 fn files_are_read_in_one_sitting() {
     let mut long = Vec::new();
