@@ -86,6 +86,11 @@ impl Rooms {
         self.rooms.iter().map(|(name, room)| room.report(name)).collect()
     }
 
+    /// The rooms' names, in order.
+    pub fn names(&self) -> impl Iterator<Item = RoomName> {
+        self.rooms.keys().cloned()
+    }
+
     /// How many rooms there are.
     pub fn len(&self) -> usize {
         self.rooms.len()

@@ -165,6 +165,7 @@ impl Worker {
             None => self.deadlines.clear(Timer::Keyframe(id)),
         }
         let key = local.peer;
+        self.at_work = AtWork::Peer(key);
         if due && self.peers[key.0].request_keyframe(id) {
             self.counters.keyframe_requests += 1;
             self.asking.push(key);

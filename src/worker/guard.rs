@@ -1,6 +1,8 @@
 //! Rooms fail alone: a panic while a peer or a room is worked on ends that room, is counted, and
-//! its clients join again; the worker and the other rooms go on.
+//! its clients join again; the worker and the other rooms go on. A panic that is of no room leaves
+//! nothing here to be trusted: all rooms of this worker end that way.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
@@ -30,7 +32,15 @@ impl Worker {
                 log::error!("room {room:?} ends: a fault on {} (see above)", self.config.id);
                 self.end_room(room, now);
             }
-            None => log::error!("a fault on {} outside of any room (see above)", self.config.id),
+            None => {
+                log::error!(
+                    "all rooms on {} end: a fault outside of any (see above)",
+                    self.config.id
+                );
+                let here = self.peers.iter().map(|(_, p)| p.room.clone());
+                let rooms: BTreeSet<RoomName> = here.chain(self.rooms.names()).collect();
+                rooms.into_iter().for_each(|room| self.end_room(room, now));
+            }
         }
     }
 
@@ -81,12 +91,49 @@ mod tests {
     }
 
     fn join(worker: &mut Worker, room: &str, id: u64, now: Instant) {
+        worker.handle_letter(now, join_letter(room, id));
+    }
+
+    fn join_letter(room: &str, id: u64) -> ToWorker {
         let home = WorkerId(0);
         let (participant, session) = (ParticipantId(id), SessionId(id));
         let address = Address { participant, session, worker: home, home };
         let (name, role) = (id.to_string(), Role::Participant);
-        let join = RoomLetter::Join { address, name, role, request: None };
-        worker.handle_letter(now, ToWorker::Room(room.into(), join));
+        ToWorker::Room(room.into(), RoomLetter::Join { address, name, role, request: None })
+    }
+
+    fn rooms(worker: &Worker) -> Vec<String> {
+        worker.rooms.report().into_iter().map(|r| r.room).collect()
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn what_waited_behind_a_fault_is_done() {
+        let now = Instant::now();
+        let mut worker = worker(now);
+        join(&mut worker, "bad", 1, now);
+        worker.guard(now, |worker| {
+            // Nobody joins twice: a debug assertion of the room.
+            for letter in [join_letter("bad", 1), join_letter("good", 2)] {
+                worker.letters.push(Outgoing::Worker(WorkerId(0), letter));
+            }
+            worker.settle(now);
+        });
+        assert_eq!(worker.counters.panics, 1);
+        assert_eq!(rooms(&worker), ["good"]);
+    }
+
+    #[test]
+    fn a_fault_of_no_room_ends_all_of_the_worker() {
+        let now = Instant::now();
+        let mut worker = worker(now);
+        join(&mut worker, "one", 1, now);
+        join(&mut worker, "two", 2, now);
+        worker.guard(now, |_| panic!("planted"));
+        assert!(rooms(&worker).is_empty());
+        worker.check_invariants();
+        join(&mut worker, "one", 3, now);
+        assert_eq!(rooms(&worker), ["one"]);
     }
 
     #[test]
@@ -101,8 +148,7 @@ mod tests {
             worker.at_work = AtWork::Room("bad".into());
             panic!("planted");
         });
-        let rooms: Vec<String> = worker.rooms.report().into_iter().map(|r| r.room).collect();
-        assert_eq!(rooms, ["good"]);
+        assert_eq!(rooms(&worker), ["good"]);
         assert_eq!(worker.counters.panics, 1);
         let ended: Vec<SessionId> = worker
             .take_letters()

@@ -48,6 +48,7 @@ impl Worker {
         via: WorkerId,
         bytes: &[u8],
     ) {
+        self.at_work = AtWork::Nothing;
         match classify(bytes) {
             Protocol::StunRequest { local_ufrag } => {
                 let owner =

@@ -26,30 +26,34 @@ impl Worker {
         });
     }
 
-    /// Opens letters to this worker itself, and lets what was asked of peers leave, until
-    /// nothing is left of either.
+    /// Opens letters to this worker itself and the datagrams that others handed over, and lets
+    /// what was asked of peers leave, until nothing is left of any. Each is taken out before it is
+    /// worked on: what a fault interrupts is that one alone, and the rest is of other rooms.
     pub(super) fn settle(&mut self, now: Instant) {
         loop {
             for outgoing in std::mem::take(&mut self.letters) {
                 match outgoing {
                     Outgoing::Worker(id, letter) if id == self.config.id => {
-                        self.to_self.push(letter)
+                        self.to_self.push_back(letter)
                     }
                     outgoing => self.outbox.push(outgoing),
                 }
             }
             if let Some(key) = self.asking.pop() {
                 self.tick(key, now);
-            } else if self.to_self.is_empty() {
-                return;
-            }
-            for letter in std::mem::take(&mut self.to_self) {
+            } else if let Some(letter) = self.to_self.pop_front() {
                 self.open(now, letter);
+            } else if let Some(datagram) = self.handed_in.pop_front() {
+                let HandedDatagram { received, remote, local, via, bytes } = datagram;
+                self.take_datagram(received, FourTuple { remote, local }, via, &bytes);
+            } else {
+                return;
             }
         }
     }
 
     fn open(&mut self, now: Instant, letter: ToWorker) {
+        self.at_work = AtWork::Nothing;
         match letter {
             ToWorker::Room(name, letter) => {
                 self.at_work = AtWork::Room(name.clone());
@@ -68,11 +72,7 @@ impl Worker {
                     local.relays.push(to);
                 }
             }
-            ToWorker::Datagrams(datagrams) => {
-                for HandedDatagram { received, remote, local, via, bytes } in datagrams {
-                    self.take_datagram(received, FourTuple { remote, local }, via, &bytes);
-                }
-            }
+            ToWorker::Datagrams(datagrams) => self.handed_in.extend(datagrams),
             ToWorker::Relay(batches) => {
                 for (id, packets) in batches {
                     let count = packets.len() as u64;

@@ -25,7 +25,7 @@ mod negotiate;
 mod peer;
 mod tracks;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -96,7 +96,9 @@ pub struct Worker {
     /// Letters as they are written, to whomever.
     letters: Vec<Outgoing>,
     /// Those of them that are to this worker itself: opened before the turn ends.
-    to_self: Vec<ToWorker>,
+    to_self: VecDeque<ToWorker>,
+    /// Datagrams that other workers handed over.
+    handed_in: VecDeque<HandedDatagram>,
     /// Those that leave.
     outbox: Vec<Outgoing>,
     /// Peers that were asked for something which leaves when they are drained.
@@ -129,7 +131,8 @@ impl Worker {
             counters: Counters::default(),
             transmits: Vec::new(),
             letters: Vec::new(),
-            to_self: Vec::new(),
+            to_self: VecDeque::new(),
+            handed_in: VecDeque::new(),
             outbox: Vec::new(),
             asking: Vec::new(),
             at_work: AtWork::Nothing,
@@ -173,6 +176,7 @@ impl Worker {
     }
 
     fn report(&mut self, now: Instant) {
+        self.at_work = AtWork::Nothing;
         self.deadlines.set(Timer::Report, now + REPORT_INTERVAL);
         self.counters.peers = self.peers.len() as u64;
         self.counters.rooms = self.rooms.len() as u64;
