@@ -15,7 +15,8 @@ use clap::Parser as _;
 use log::LevelFilter;
 use toml::{Table, Value};
 
-use crate::base::limits::WORKERS_MAX;
+use crate::base::limits::{RESUME_GRACE, WORKERS_MAX};
+use crate::base::secret::Secret;
 use crate::wire::signal::IceServer;
 
 mod flags;
@@ -39,6 +40,10 @@ pub struct Config {
     pub ice_servers: Vec<IceServer>,
     /// How long a session outlives a WebSocket that broke.
     pub resume_grace: Duration,
+    /// What `/metrics` and `/api/rooms` want to be shown; `None`: they answer loopback only.
+    pub metrics_token: Option<Secret>,
+    /// Addresses that the limits per source leave alone: a proxy, a load generator.
+    pub exempt: Vec<IpAddr>,
     /// How long clients have to go once the server was told to end.
     pub drain: Duration,
     pub log: LevelFilter,
@@ -62,7 +67,9 @@ impl Default for Config {
             tls: None,
             certs_dir: PathBuf::from("certs"),
             ice_servers: Vec::new(),
-            resume_grace: Duration::from_secs(6),
+            resume_grace: RESUME_GRACE,
+            metrics_token: None,
+            exempt: Vec::new(),
             drain: Duration::from_secs(5),
             log: LevelFilter::Info,
             qr: false,
@@ -181,6 +188,8 @@ impl Given<'_> {
             certs_dir: self.one("certs_dir", PATH, path)?.unwrap_or(default.certs_dir),
             ice_servers: self.list("ice_server", ICE_SERVER, ice_server)?,
             resume_grace: self.one("resume_grace", SPAN, span)?.unwrap_or(default.resume_grace),
+            metrics_token: self.one("metrics_token", TOKEN, token)?,
+            exempt: self.list("exempt", EXEMPT, address)?,
             drain: self.one("drain", SPAN, span)?.unwrap_or(default.drain),
             log: self.one("log", LOG, level)?.unwrap_or(default.log),
             qr: self.one("qr", "true or false", boolean)?.unwrap_or(default.qr),
@@ -269,8 +278,9 @@ fn checked<T>(
     takes: &str,
     parse: fn(&Value) -> Option<T>,
 ) -> Result<T, String> {
-    // A table may hold a password: it is not shown.
+    // A table may hold a password, and a token is one: it is not shown.
     let shown = match value {
+        Value::String(_) if raw.key == "metrics_token" => "this".to_owned(),
         Value::String(text) => format!("{text:?}"),
         Value::Integer(n) => n.to_string(),
         Value::Float(n) => n.to_string(),
@@ -282,6 +292,8 @@ fn checked<T>(
 
 const LISTEN: &str = "an IP address with a port, like 0.0.0.0:8443 or [::]:8443";
 const ANNOUNCE: &str = "IP addresses that clients can reach, like 203.0.113.7";
+const EXEMPT: &str = "IP addresses, like 192.0.2.10";
+const TOKEN: &str = "16 to 256 letters, digits or any of -._~+/=";
 const PATH: &str = "a path";
 const ICE_SERVER: &str = "stun:HOST:PORT, or in the file { urls = [\"turn:HOST:PORT\"], \
                           username = \"…\", credential = \"…\" }";
@@ -305,8 +317,20 @@ fn boolean(value: &Value) -> Option<bool> {
     value.as_bool().or_else(|| parsed(value))
 }
 
+fn address(value: &Value) -> Option<IpAddr> {
+    parsed::<IpAddr>(value).map(|ip| ip.to_canonical())
+}
+
+fn token(value: &Value) -> Option<Secret> {
+    let text = value.as_str()?;
+    // RFC 6750 §2.1.
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+    let fits = (16..=256).contains(&text.len()) && text.bytes().all(allowed);
+    fits.then(|| Secret(text.to_owned()))
+}
+
 fn announced(value: &Value) -> Option<IpAddr> {
-    let ip: IpAddr = parsed::<IpAddr>(value)?.to_canonical();
+    let ip = address(value)?;
     (!ip.is_unspecified() && !ip.is_multicast()).then_some(ip)
 }
 

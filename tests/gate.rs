@@ -67,6 +67,8 @@ impl Gate {
                 workers: 1,
                 ice_servers: Vec::new(),
                 resume_grace: Duration::from_secs(6),
+                metrics_token: None,
+                exempt: Vec::new(),
                 version: "0.0.0",
             },
             rng: Rng::from_seed([9; 32]),

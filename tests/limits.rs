@@ -35,6 +35,11 @@ fn written(name: &str, kind: &str, value: &str) -> String {
             ms => format!("{ms} ms"),
         };
     }
+    if kind == "Rate" {
+        let (_, numbers) = value.split_once('(').expect("Rate::per_second(burst, rate)");
+        let (burst, rate) = numbers.trim_end_matches(')').split_once(',').expect("two numbers");
+        return format!("{} at once, then {} a second", grouped(product(burst)), product(rate));
+    }
     let number = product(value);
     match (name.contains("BYTES"), number) {
         (true, n) if n % (1 << 20) == 0 => format!("{} MiB", n >> 20),

@@ -53,6 +53,13 @@ impl<K: Copy + Ord + Hash> Deadlines<K> {
         Some(key)
     }
 
+    /// Removes and returns the key with the earliest deadline, due or not.
+    pub fn pop_first(&mut self) -> Option<K> {
+        let (_, key) = self.by_time.pop_first()?;
+        self.by_key.remove(&key);
+        Some(key)
+    }
+
     /// How many keys have a deadline.
     pub fn len(&self) -> usize {
         self.by_key.len()

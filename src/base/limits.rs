@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::bucket::Rate;
+
 /// Worker threads. The ufrag's first two characters carry the worker (10 bits).
 pub const WORKERS_MAX: usize = 64;
 
@@ -31,14 +33,41 @@ pub const HTTP_HEADERS_MAX: usize = 64;
 pub const HTTP_BODY_BYTES_MAX: usize = 64 * 1024;
 /// TCP connections at once; beyond it new ones are closed at once and counted.
 pub const CONNS_MAX: usize = 4_096;
+/// Of them from one source (an IPv4 address, an IPv6 /64), so that one that holds them open and
+/// says nothing leaves the others theirs. A page takes up to six and its WebSocket one: more
+/// than a thousand people behind one NAT need a proxy that is exempt.
+pub const CONNS_PER_SOURCE_MAX: usize = 1_024;
+/// Connections that one source may open: each costs a TLS handshake, some 0.3 ms. The burst is
+/// for fifty people behind one NAT who open their pages together (seven connections each); the
+/// rate leaves one source about 2 % of a core.
+pub const CONNS_PER_SOURCE: Rate = Rate::per_second(600, 60);
+/// Sessions that one source may begin (join, WHIP, WHEP): each costs an SDP answer, a DTLS
+/// handshake and messages to everybody in the room, some 3 ms. A lecture of four hundred behind
+/// one NAT may begin at once; the rate leaves one source about a tenth of a core.
+pub const JOINS_PER_SOURCE: Rate = Rate::per_second(400, 30);
+/// Sources with a connection or not at rest. Beyond it the one next to rest is forgotten, so its
+/// buckets are full again; nobody is refused for it. An entry is some 200 bytes.
+pub const SOURCES_MAX: usize = 16_384;
+/// Offers of one session: up to some milliseconds each for the largest. A page makes one at a
+/// time, and another when people came.
+pub const OFFERS_PER_SESSION: Rate = Rate::per_second(40, 4);
+/// Updates (mute) of one session, each told to everybody in the room.
+pub const UPDATES_PER_SESSION: Rate = Rate::per_second(60, 10);
+/// TLS handshakes before established connections get their turn again, some 0.3 ms each.
+pub const TLS_HANDSHAKES_PER_TURN: usize = 8;
 /// Time for TLS handshake and first HTTP head; then for each further head.
 pub const CONN_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// An HTTP connection with nothing asked.
 pub const CONN_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The server pings each WebSocket this often.
-pub const WS_PING_INTERVAL: Duration = Duration::from_secs(5);
-/// A WebSocket from which nothing came for so long is dropped (its session may be resumed).
-pub const WS_SILENCE_MAX: Duration = Duration::from_secs(15);
+/// The server pings each WebSocket this often. Lower costs a phone's radio, see below for higher.
+pub const WS_PING_INTERVAL: Duration = Duration::from_millis(1_500);
+/// A WebSocket from which nothing came for so long is dropped (its session may be resumed). More
+/// than two pings, so that one lost answer costs nothing. With the grace time that follows, it is
+/// what others wait until somebody who vanished is gone.
+pub const WS_SILENCE_MAX: Duration = Duration::from_millis(3_500);
+/// How long a session outlives its WebSocket, unless configured. Longer keeps ghosts in the
+/// roster, shorter makes a client on a bad network join anew.
+pub const RESUME_GRACE: Duration = Duration::from_secs(6);
 /// A WebSocket that opened and did not join.
 pub const WS_JOIN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -74,3 +103,7 @@ const _: () = assert!(SDP_BYTES_MAX < WS_MESSAGE_BYTES_MAX);
 const _: () = assert!(SDP_BYTES_MAX <= HTTP_BODY_BYTES_MAX);
 const _: () = assert!(WS_MESSAGE_BYTES_MAX < CONN_OUT_BYTES_MAX);
 const _: () = assert!(WORKERS_MAX <= 1024);
+const _: () = assert!(CONNS_PER_SOURCE_MAX <= CONNS_MAX / 4 && CONNS_MAX < SOURCES_MAX);
+const _: () = assert!(2 * WS_PING_INTERVAL.as_millis() < WS_SILENCE_MAX.as_millis());
+// Somebody who vanished is gone in ten seconds.
+const _: () = assert!(WS_SILENCE_MAX.as_millis() + RESUME_GRACE.as_millis() <= 9_500);

@@ -9,8 +9,10 @@
     clippy::string_slice
 )]
 
+pub mod bucket;
 pub mod counters;
 pub mod deadlines;
 pub mod ids;
 pub mod limits;
 pub mod rng;
+pub mod secret;

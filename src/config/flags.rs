@@ -4,7 +4,7 @@
 use clap::Parser;
 
 /// Every key of [`super::Config`], by its name in the file.
-pub const KEYS: [&str; 11] = [
+pub const KEYS: [&str; 13] = [
     "listen",
     "announce",
     "workers",
@@ -13,6 +13,8 @@ pub const KEYS: [&str; 11] = [
     "certs_dir",
     "ice_server",
     "resume_grace",
+    "metrics_token",
+    "exempt",
     "drain",
     "log",
     "qr",
@@ -23,7 +25,7 @@ pub const KEYS: [&str; 11] = [
 /// Serves its web page, HTTPS and WebSocket on one TCP port and all media on the UDP port of the
 /// same number. Rooms are made by entering them. WHIP and WHEP clients use /whip/ROOM/NAME and
 /// /whep/ROOM.
-#[derive(Debug, Default, Parser)]
+#[derive(Default, Parser)]
 #[command(name = "trackyard", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Flags {
     /// TOML file with any of the keys below, dashes written as underscores; a flag wins over the
@@ -60,6 +62,15 @@ pub struct Flags {
     /// [env: TRACKYARD_RESUME_GRACE] [default: 6s]
     #[arg(long, value_name = "TIME")]
     resume_grace: Option<String>,
+    /// What a client of /metrics and /api/rooms has to show (Authorization: Bearer …); without
+    /// it, both answer only clients on this machine that came by no proxy
+    /// [env: TRACKYARD_METRICS_TOKEN] [default: none]
+    #[arg(long, value_name = "TOKEN")]
+    metrics_token: Option<String>,
+    /// Address that the limits per client address leave alone, such as a proxy in front; repeat
+    /// it for several [env: TRACKYARD_EXEMPT] [default: none]
+    #[arg(long, value_name = "IP")]
+    exempt: Vec<String>,
     /// How long the server takes at most to end once told to (SIGTERM, Ctrl-C), 0 to 300s
     /// [env: TRACKYARD_DRAIN] [default: 5s]
     #[arg(long, value_name = "TIME")]
@@ -103,6 +114,8 @@ impl Flags {
             "certs_dir" => one(&self.certs_dir),
             "ice_server" => self.ice_server.clone(),
             "resume_grace" => one(&self.resume_grace),
+            "metrics_token" => one(&self.metrics_token),
+            "exempt" => self.exempt.clone(),
             "drain" => one(&self.drain),
             "log" => one(&self.log),
             "qr" => one(&self.qr.then(|| "true".to_owned())),

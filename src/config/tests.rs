@@ -60,13 +60,16 @@ fn every_key_from_each_place() {
             credential: None,
         }],
         resume_grace: Duration::from_millis(500),
+        metrics_token: Some(Secret("0123456789abcdef".to_owned())),
+        exempt: vec!["192.0.2.9".parse().unwrap()],
         drain: Duration::from_secs(7),
         log: LevelFilter::Trace,
         qr: true,
     };
     let flags = "--listen [::]:9000 --announce 192.0.2.1 --announce 2001:db8::1 --workers 8 \
                  --cert a.pem --key b.pem --certs-dir elsewhere --resume-grace 500ms --drain 7 \
-                 --ice-server stun:stun.example.org:3478 --log trace --qr";
+                 --ice-server stun:stun.example.org:3478 --log trace --qr \
+                 --metrics-token 0123456789abcdef --exempt ::ffff:192.0.2.9";
     assert_eq!(load(flags, &[], "").unwrap(), expected);
     let env = [
         ("TRACKYARD_LISTEN", "[::]:9000"),
@@ -77,6 +80,8 @@ fn every_key_from_each_place() {
         ("TRACKYARD_CERTS_DIR", "elsewhere"),
         ("TRACKYARD_ICE_SERVER", "stun:stun.example.org:3478"),
         ("TRACKYARD_RESUME_GRACE", "500ms"),
+        ("TRACKYARD_METRICS_TOKEN", "0123456789abcdef"),
+        ("TRACKYARD_EXEMPT", "192.0.2.9"),
         ("TRACKYARD_DRAIN", "7s"),
         ("TRACKYARD_LOG", "TRACE"),
         ("TRACKYARD_QR", "true"),
@@ -86,7 +91,8 @@ fn every_key_from_each_place() {
     let file = "listen = '[::]:9000'\nannounce = ['192.0.2.1', '2001:db8::1']\nworkers = 8\n\
                 cert = 'a.pem'\nkey = 'b.pem'\ncerts_dir = 'elsewhere'\n\
                 ice_server = 'stun:stun.example.org:3478'\nresume_grace = '500ms'\ndrain = 7\n\
-                log = 'trace'\nqr = true";
+                log = 'trace'\nqr = true\nmetrics_token = '0123456789abcdef'\n\
+                exempt = ['192.0.2.9']";
     assert_eq!(load("--config t.toml", &[], file).unwrap(), expected);
 }
 
@@ -100,6 +106,14 @@ fn turn_servers_stand_in_the_file() {
     let secret = "ice_server = [{urls = ['turn:b'], user = 'u', credential = 'secret'}]";
     let text = wrong("--config t.toml", &[], secret);
     assert!(!text.contains("secret"), "{text}");
+}
+
+#[test]
+fn a_token_is_never_shown() {
+    let text = wrong("--metrics-token secret", &[], "");
+    assert!(text.contains("metrics_token") && !text.contains("secret"), "{text}");
+    let config = load("--metrics-token a-token-that-is-long", &[], "").unwrap();
+    assert!(!format!("{config:?}").contains("a-token"), "{config:?}");
 }
 
 #[test]

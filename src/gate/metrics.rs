@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use super::Gate;
+use super::{Gate, TurnedAway};
 use crate::base::counters::{Counters, DropReason};
 use crate::base::ids::WorkerId;
 use crate::room::mail::{Role, RoomReport};
@@ -63,8 +63,8 @@ impl CloseReason {
 #[derive(Debug, Default)]
 pub(super) struct GateCounters {
     pub opened: u64,
-    pub turned_away: u64,
     pub connected: u64,
+    turned_away: BTreeMap<TurnedAway, u64>,
     closed: BTreeMap<CloseReason, u64>,
     /// By the status' first digit.
     responses: [u64; 6],
@@ -74,6 +74,10 @@ pub(super) struct GateCounters {
 }
 
 impl GateCounters {
+    pub fn turned_away(&mut self, why: TurnedAway) {
+        *self.turned_away.entry(why).or_default() += 1;
+    }
+
     pub fn closed(&mut self, why: CloseReason) {
         *self.closed.entry(why).or_default() += 1;
     }
@@ -180,8 +184,13 @@ fn of_gate(text: &mut Text, gate: &Gate) {
     text.sample("connections", &[], open);
     text.family("connections_opened", "counter", "TCP connections accepted.");
     text.sample("connections_opened_total", &[], counters.opened);
-    text.family("connections_refused", "counter", "TCP connections beyond the limit.");
-    text.sample("connections_refused_total", &[], counters.turned_away);
+    text.family("connections_refused", "counter", "TCP connections beyond a limit.");
+    for why in [TurnedAway::Full, TurnedAway::SourceFull, TurnedAway::SourceRate] {
+        let count = counters.turned_away.get(&why).copied().unwrap_or(0);
+        text.sample("connections_refused_total", &[("reason", why.label())], count);
+    }
+    text.family("sources", "gauge", "Client addresses with a connection or not at rest.");
+    text.sample("sources", &[], gate.sources.len());
     text.family("connections_closed", "counter", "TCP connections ended.");
     for (why, count) in &counters.closed {
         text.sample("connections_closed_total", &[("reason", why.label())], count);

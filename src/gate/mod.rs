@@ -17,6 +17,7 @@
     clippy::string_slice
 )]
 
+mod access;
 mod assets;
 mod letters;
 mod metrics;
@@ -24,6 +25,7 @@ mod refusals;
 mod requests;
 mod routes;
 mod sessions;
+mod sources;
 mod whip;
 mod ws;
 
@@ -31,12 +33,14 @@ mod ws;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::deadlines::Deadlines;
 use crate::base::ids::{SessionId, WorkerId};
 use crate::base::rng::Rng;
+use crate::base::secret::Secret;
 use crate::room::mail::{ToGate, ToWorker};
 use crate::wire::http::{Request, Response};
 use crate::wire::signal::{ErrorCode, IceServer, ServerMessage};
@@ -46,6 +50,8 @@ pub use metrics::CloseReason;
 use metrics::{GateCounters, Reports};
 use requests::Requests;
 use sessions::Sessions;
+use sources::Sources;
+pub use sources::TurnedAway;
 use ws::Socket;
 
 /// A connection, as the shell names it. Never reused while the process lives.
@@ -62,6 +68,10 @@ pub struct GateConfig {
     /// How long a session outlives its WebSocket. Longer keeps ghosts in the roster, shorter
     /// makes a client on a bad network join anew.
     pub resume_grace: Duration,
+    /// See [`crate::config::Config::metrics_token`].
+    pub metrics_token: Option<Secret>,
+    /// Addresses that the limits per source leave alone.
+    pub exempt: Vec<IpAddr>,
     /// The program's version, for `/healthz` and `/metrics`.
     pub version: &'static str,
 }
@@ -69,10 +79,11 @@ pub struct GateConfig {
 /// What happened.
 #[derive(Debug)]
 pub enum GateInput {
-    /// A connection was accepted.
-    Opened,
-    /// A connection was closed at once: there are as many as there may be.
-    TurnedAway,
+    /// A connection was accepted. May be answered by [`GateOutput::TurnAway`]; else there is one
+    /// [`GateInput::Closed`] for it.
+    Opened { conn: ConnId, remote: IpAddr },
+    /// A connection was closed at once, and not said to be opened.
+    TurnedAway(TurnedAway),
     /// A whole HTTP request. Answered by exactly one [`GateOutput::Respond`] or
     /// [`GateOutput::Upgrade`], unless the connection closes first.
     Request { conn: ConnId, request: Request },
@@ -107,6 +118,8 @@ pub enum GateOutput {
     Admit { conn: ConnId },
     /// Close the WebSocket, after what was said. The gate has forgotten the connection.
     Close { conn: ConnId, code: u16, reason: &'static str },
+    /// Close a connection that was just accepted, without a word. The gate has forgotten it.
+    TurnAway { conn: ConnId },
     /// To a worker.
     Letter(WorkerId, ToWorker),
     /// After [`GateInput::Drain`]: all workers have said everything.
@@ -132,6 +145,7 @@ pub struct Gate {
     sockets: BTreeMap<ConnId, Socket>,
     sessions: Sessions,
     requests: Requests,
+    sources: Sources,
     /// HTTP connections whose response a worker must give first.
     waiting: HashMap<ConnId, SessionId>,
     timers: Deadlines<Timer>,
@@ -150,6 +164,7 @@ impl Gate {
         Gate {
             sessions: Sessions::new(config.workers),
             reports: Reports::new(config.workers),
+            sources: Sources::new(config.exempt.clone()),
             assets: Assets::new(),
             config,
             rng,
@@ -166,8 +181,8 @@ impl Gate {
     /// Takes one input. Afterwards call [`Gate::poll_output`] until it gives `None`.
     pub fn handle(&mut self, now: Instant, input: GateInput) {
         match input {
-            GateInput::Opened => self.counters.opened += 1,
-            GateInput::TurnedAway => self.counters.turned_away += 1,
+            GateInput::Opened { conn, remote } => self.opened(now, conn, remote),
+            GateInput::TurnedAway(why) => self.counters.turned_away(why),
             GateInput::Request { conn, request } => self.request(now, conn, request),
             GateInput::Rejected { status } => self.counters.response(status),
             GateInput::Text { conn, text } => self.text(now, conn, &text),
@@ -175,6 +190,7 @@ impl Gate {
             GateInput::TooLarge { conn } => self.too_large(now, conn),
             GateInput::Closed { conn, code, why } => {
                 self.counters.closed(why);
+                self.sources.close(now, conn);
                 self.closed(now, conn, code);
             }
             GateInput::Letter(letter) => self.letter(now, letter),
@@ -193,10 +209,11 @@ impl Gate {
 
     /// When to hand in [`GateInput::Timeout`], unless something else comes first.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.sources.next()).min()
     }
 
     fn timeout(&mut self, now: Instant) {
+        self.sources.forget(now);
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
                 Timer::Session(session) => self.session_due(session),
@@ -277,6 +294,7 @@ impl Gate {
             debug_assert!(self.sessions.get(*session).is_some());
         }
         self.requests.check_invariants(&self.sessions);
+        self.sources.check_invariants();
     }
 }
 

@@ -12,6 +12,7 @@ pub(super) fn refusal(code: ErrorCode, detail: &str) -> Response {
         ErrorCode::TooLarge => 413,
         ErrorCode::UnsupportedMediaType => 415,
         ErrorCode::PreconditionRequired => 428,
+        ErrorCode::RateLimited => 429,
         ErrorCode::ForeignOrigin => 403,
         ErrorCode::Internal => 500,
         ErrorCode::RoomFull | ErrorCode::ServerBusy | ErrorCode::Shutdown => 503,
@@ -19,6 +20,8 @@ pub(super) fn refusal(code: ErrorCode, detail: &str) -> Response {
     };
     let response = cors(Response::problem(status, code, detail));
     match status {
+        // By then the source may begin some more.
+        429 => response.with("Retry-After", "1"),
         503 => response.with("Retry-After", "5"),
         _ => response,
     }

@@ -46,12 +46,12 @@ impl Gate {
             },
             ["signal"] => self.signal(now, conn, &request.head),
             _ if path == "*" && method == "OPTIONS" => Err(Response::empty(204)),
-            _ => Err(self.read_only(&request.head, &segments)),
+            _ => Err(self.read_only(conn, &request.head, &segments)),
         }
     }
 
     /// What only GET and HEAD are for.
-    fn read_only(&self, head: &Head, segments: &[&str]) -> Response {
+    fn read_only(&self, conn: ConnId, head: &Head, segments: &[&str]) -> Response {
         let is_get = ["GET", "HEAD"].contains(&head.method.as_str());
         let give = |response: &dyn Fn() -> Response| match is_get {
             true => response(),
@@ -59,8 +59,11 @@ impl Gate {
         };
         match segments {
             ["healthz"] => give(&|| self.health()),
-            ["metrics"] => give(&|| self.metrics()),
-            ["api", "rooms"] => give(&|| self.rooms()),
+            ["metrics"] | ["api", "rooms"] => give(&|| match self.check_operator(conn, head) {
+                Ok(()) if segments == ["metrics"] => self.metrics(),
+                Ok(()) => self.rooms(),
+                Err(response) => response,
+            }),
             [""] => give(&|| self.file("index.html", head)),
             ["r", room] => give(&|| match percent_decode(room) {
                 None => refusal(ErrorCode::BadRequest, "a percent escape is broken"),

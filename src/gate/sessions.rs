@@ -8,6 +8,7 @@ use super::refusals::refusal;
 use super::requests::{Asked, Request};
 use super::whip::Resource;
 use super::{ConnId, Gate, GateOutput, Timer, close_code};
+use crate::base::bucket::Bucket;
 use crate::base::ids::{ParticipantId, SessionId, WorkerId};
 use crate::base::limits::{CONNECT_TIMEOUT, SESSIONS_MAX};
 use crate::room::mail::{Address, PeerLetter, Role, RoomLetter, RoomName, ToWorker};
@@ -33,6 +34,8 @@ pub(super) struct Session {
     pub requests: BTreeSet<u64>,
     pub offer_in_flight: Option<u64>,
     pub offer_queued: Option<QueuedOffer>,
+    pub offers: Bucket,
+    pub updates: Bucket,
     /// For WHIP and WHEP.
     pub resource: Option<Resource>,
 }
@@ -151,6 +154,12 @@ impl Gate {
         if self.sessions.len() >= SESSIONS_MAX {
             return Err((ErrorCode::ServerBusy, "the server has no room for more"));
         }
+        if !self.sources.join(now, newcomer.conn) {
+            return Err((
+                ErrorCode::RateLimited,
+                "too many sessions from this address; wait a second",
+            ));
+        }
         let address = Address {
             participant: ParticipantId::mint(&mut self.rng),
             session: self.sessions.mint(),
@@ -170,6 +179,8 @@ impl Gate {
             requests: BTreeSet::new(),
             offer_in_flight: None,
             offer_queued: None,
+            offers: Bucket::default(),
+            updates: Bucket::default(),
             resource: newcomer.resource,
         };
         let (room, name, role) = (session.room.clone(), session.name.clone(), session.role.clone());

@@ -6,7 +6,9 @@ use super::requests::{Asked, REQUESTS_PER_SESSION_MAX, Request};
 use super::sessions::{Newcomer, QueuedOffer, Session};
 use super::{ConnId, Gate, GateOutput, Timer, close_code};
 use crate::base::ids::SessionId;
-use crate::base::limits::{SDP_BYTES_MAX, SDP_M_LINES_MAX, WS_JOIN_TIMEOUT};
+use crate::base::limits::{
+    OFFERS_PER_SESSION, SDP_BYTES_MAX, SDP_M_LINES_MAX, UPDATES_PER_SESSION, WS_JOIN_TIMEOUT,
+};
 use crate::room::mail::{PeerLetter, Role, RoomLetter, ToWorker};
 use crate::wire::http::Response;
 use crate::wire::names::{NAME_RULE, display_name, room_name};
@@ -266,6 +268,9 @@ impl Gate {
         let session = session.id;
         let offer = QueuedOffer { conn, id, sdp, tracks };
         if let Some(session) = self.sessions.get_mut(session) {
+            if !session.offers.take(now, OFFERS_PER_SESSION) {
+                return refuse(ErrorCode::RateLimited, "too many offers; wait a second");
+            }
             session.offer_queued = Some(offer);
         }
         self.send_queued_offer(now, session);
@@ -345,6 +350,10 @@ impl Gate {
     ) -> Result<(), Refusal> {
         let session = self.joined_for_request(conn)?;
         let (address, room, session) = (session.address, session.room.clone(), session.id);
+        let updates = self.sessions.get_mut(session).map(|s| &mut s.updates);
+        if updates.is_some_and(|updates| !updates.take(now, UPDATES_PER_SESSION)) {
+            return refuse(ErrorCode::RateLimited, "too many updates; wait a second");
+        }
         let request = self.ask(now, Request { session, conn, id, asked: Asked::Update });
         let update = RoomLetter::Update { participant: address.participant, mid, muted, request };
         self.post(address.home, ToWorker::Room(room, update));

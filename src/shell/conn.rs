@@ -3,11 +3,12 @@
 //! What whole requests and messages mean is the gate's business; here they are only framed, timed
 //! and bounded.
 
+mod due;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::net::TcpStream;
 use rustls::ServerConfig;
@@ -15,14 +16,13 @@ use rustls::ServerConfig;
 use super::tls::{OutBytes, Transport};
 use super::websocket::{Framing, Heard};
 use crate::base::limits::{
-    CONN_HEAD_TIMEOUT, CONN_IDLE_TIMEOUT, CONN_OUT_BYTES_MAX, HTTP_HEAD_BYTES_MAX,
-    WS_PING_INTERVAL, WS_SILENCE_MAX,
+    CONN_HEAD_TIMEOUT, CONN_IDLE_TIMEOUT, CONN_OUT_BYTES_MAX, HTTP_HEAD_BYTES_MAX, WS_PING_INTERVAL,
 };
 use crate::gate::{CloseReason, ConnId, GateInput};
 use crate::wire::chunked::Chunked;
 use crate::wire::http::{
-    CONTINUE, Framing as BodyFraming, Head, HttpError, Request, Response, head_end, parse_head,
-    to_https,
+    CONTINUE, Date, Framing as BodyFraming, Head, HttpError, Request, Response, head_end,
+    parse_head, to_https,
 };
 
 /// What is read and not yet understood. Holds a head; bodies and messages are taken out as they
@@ -128,17 +128,19 @@ impl Conn {
         self.transport.stream()
     }
 
+    /// Whether nothing can be said yet, for want of TLS.
+    pub fn is_shaking_hands(&self) -> bool {
+        self.transport.is_shaking_hands()
+    }
+
+    /// Makes the end abrupt: no time is spent on waiting for the client's.
+    pub fn turn_away(&self) {
+        self.transport.reset_on_drop();
+    }
+
     /// The poll said so.
     pub fn ready(&mut self, readable: bool, writable: bool) {
         self.transport.ready(readable, writable);
-    }
-
-    /// When to call [`Conn::due`].
-    pub fn deadline(&self) -> Instant {
-        match &self.phase {
-            Phase::WebSocket(ws) if !ws.closing => ws.ping_at.min(ws.heard_at + WS_SILENCE_MAX),
-            _ => self.deadline,
-        }
     }
 
     /// Reads, understands and writes what can be. Requests and messages go to `inputs`.
@@ -198,35 +200,6 @@ impl Conn {
         Ok(if more { Pumped::Again } else { Pumped::Waits })
     }
 
-    /// The deadline has come. Returns whether the connection is over; else pump it.
-    pub fn due(&mut self, now: Instant, inputs: &mut Vec<GateInput>) -> bool {
-        if self.deadline() > now {
-            return false;
-        }
-        let why = match &mut self.phase {
-            Phase::WebSocket(ws) if !ws.closing => {
-                if now < ws.heard_at + WS_SILENCE_MAX {
-                    ws.ping_at = now + WS_PING_INTERVAL;
-                    ws.framing.ping();
-                    ws.framing.take_output(self.out.end());
-                    return false;
-                }
-                CloseReason::Silent
-            }
-            Phase::WebSocket(_) | Phase::Ending => CloseReason::Done,
-            Phase::Head { fresh: true, .. } if self.out.is_empty() => CloseReason::Idle,
-            Phase::Asked { .. } => {
-                self.deadline = now + CONN_IDLE_TIMEOUT;
-                return false;
-            }
-            Phase::Head { .. } | Phase::Body { .. } | Phase::ChunkedBody { .. } => {
-                CloseReason::Slow
-            }
-        };
-        self.tell(inputs, None, why);
-        true
-    }
-
     /// The gate's answer to the request.
     pub fn respond(&mut self, now: Instant, response: &Response, inputs: &mut Vec<GateInput>) {
         let Phase::Asked { without_body, keep_alive } = self.phase else {
@@ -234,7 +207,7 @@ impl Conn {
             return;
         };
         let keep_alive = keep_alive && !self.last;
-        response.write(self.out.end(), without_body, keep_alive);
+        response.write(self.out.end(), without_body, keep_alive, date());
         if keep_alive {
             self.phase = Phase::Head { scanned: 0, fresh: true };
             self.deadline = now + CONN_IDLE_TIMEOUT;
@@ -245,7 +218,7 @@ impl Conn {
 
     /// The gate made the connection a WebSocket.
     pub fn upgrade(&mut self, now: Instant, response: &Response) {
-        response.write(self.out.end(), false, true);
+        response.write(self.out.end(), false, true, date());
         self.phase = Phase::WebSocket(Box::new(WebSocket {
             framing: Framing::for_newcomer(),
             heard_at: now,
@@ -384,7 +357,7 @@ impl Conn {
             Ok(head) if self.transport.is_plain() => {
                 let response = to_https(&head).ok_or(CloseReason::NotTls)?;
                 inputs.push(GateInput::Rejected { status: response.status });
-                response.write(self.out.end(), head.method == "HEAD", false);
+                response.write(self.out.end(), head.method == "HEAD", false, date());
                 self.end(now, inputs, None, CloseReason::NotTls);
             }
             Err(_) if self.transport.is_plain() => return Err(CloseReason::NotTls),
@@ -436,7 +409,7 @@ impl Conn {
     fn reject(&mut self, now: Instant, error: HttpError, inputs: &mut Vec<GateInput>) {
         log::debug!("refused a request with {}: {}", error.status, error.detail);
         inputs.push(GateInput::Rejected { status: error.status });
-        Response::from(error).write(self.out.end(), false, false);
+        Response::from(error).write(self.out.end(), false, false, date());
         self.end(now, inputs, None, CloseReason::BadRequest);
     }
 
@@ -496,4 +469,10 @@ impl Conn {
             inputs.push(GateInput::Closed { conn: self.id, code, why });
         }
     }
+}
+
+/// What responses are dated with.
+fn date() -> Date {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Date::from_unix(since.map_or(0, |since| since.as_secs()))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,11 @@ use slab::Slab;
 use super::conn::{Conn, Pumped};
 use super::mailbox::{Outbox, Receiver, Sender, WAKER};
 use super::phase::{Phase, PhaseWatch};
+use super::tls::reset_on_drop;
 use crate::base::deadlines::Deadlines;
-use crate::base::limits::CONNS_MAX;
+use crate::base::limits::{CONNS_MAX, TLS_HANDSHAKES_PER_TURN};
 use crate::base::rng::Rng;
-use crate::gate::{ConnId, Gate, GateConfig, GateInput, GateOutput};
+use crate::gate::{ConnId, Gate, GateConfig, GateInput, GateOutput, TurnedAway};
 use crate::room::mail::{ToGate, ToWorker};
 
 const LISTENER: Token = Token(WAKER.0 + 1);
@@ -71,6 +72,7 @@ pub fn run(setup: GateSetup) -> io::Result<()> {
         deadlines: Deadlines::default(),
         touched: Vec::new(),
         again: Vec::new(),
+        shaking: Vec::new(),
         inputs: VecDeque::new(),
         accepting: Accepting::Waits,
         draining: false,
@@ -107,6 +109,8 @@ struct GateLoop {
     touched: Vec<ConnId>,
     /// To be pumped in the next.
     again: Vec<ConnId>,
+    /// Of those to be pumped in this turn, those in their TLS handshake. Empty between turns.
+    shaking: Vec<ConnId>,
     inputs: VecDeque<GateInput>,
     accepting: Accepting,
     draining: bool,
@@ -203,7 +207,7 @@ impl GateLoop {
                 return;
             };
             match listener.accept() {
-                Ok((stream, _)) => self.open(now, stream),
+                Ok((stream, remote)) => self.open(now, stream, remote.ip()),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => {
                         self.accepting = Accepting::Waits;
@@ -223,9 +227,10 @@ impl GateLoop {
         }
     }
 
-    fn open(&mut self, now: Instant, stream: mio::net::TcpStream) {
+    fn open(&mut self, now: Instant, stream: mio::net::TcpStream, remote: IpAddr) {
         if self.conns.len() >= CONNS_MAX {
-            self.inputs.push_back(GateInput::TurnedAway);
+            reset_on_drop(&stream);
+            self.inputs.push_back(GateInput::TurnedAway(TurnedAway::Full));
             return;
         }
         // Signalling is small messages that must not wait for one another's acknowledgement.
@@ -242,10 +247,10 @@ impl GateLoop {
         let registry = self.poll.registry();
         if let Err(error) = registry.register(conn.stream(), token, interest) {
             log::warn!("a connection cannot be watched: {error}");
-            self.inputs.push_back(GateInput::TurnedAway);
+            self.inputs.push_back(GateInput::TurnedAway(TurnedAway::Full));
             return;
         }
-        self.inputs.push_back(GateInput::Opened);
+        self.inputs.push_back(GateInput::Opened { conn: id, remote });
         if self.draining {
             conn.serve_once();
         }
@@ -283,13 +288,26 @@ impl GateLoop {
 
     /// Passes bytes and messages to and fro until nobody has more to say.
     fn settle(&mut self, now: Instant) {
+        let mut handshakes = TLS_HANDSHAKES_PER_TURN;
         loop {
             let mut touched = std::mem::take(&mut self.touched);
             touched.sort_unstable();
             touched.dedup();
             for id in touched {
+                // A handshake costs more than a thousand messages: those who are through go
+                // first, and of the others those who came first (keys are in that order).
+                match self.conn(id) {
+                    Some(conn) if conn.is_shaking_hands() => self.shaking.push(id),
+                    Some(_) => self.pump(now, id),
+                    None => {}
+                }
+            }
+            let later = self.shaking.split_off(self.shaking.len().min(handshakes));
+            handshakes -= self.shaking.len();
+            for id in std::mem::take(&mut self.shaking) {
                 self.pump(now, id);
             }
+            self.again.extend(later);
             if self.inputs.is_empty() && self.touched.is_empty() {
                 return;
             }
@@ -351,6 +369,13 @@ impl GateLoop {
                     conn.close(now, code, reason, &mut inputs);
                 }
                 id
+            }
+            GateOutput::TurnAway { conn: id } => {
+                if let Some(conn) = self.conn(id) {
+                    conn.turn_away();
+                    self.remove(id);
+                }
+                return;
             }
             GateOutput::Letter(worker, letter) => {
                 if let Some(outbox) = self.workers.get_mut(worker.index()) {

@@ -224,6 +224,8 @@ impl Parts {
             workers: boxes.len(),
             ice_servers: config.ice_servers.clone(),
             resume_grace: config.resume_grace,
+            metrics_token: config.metrics_token.clone(),
+            exempt: config.exempt.clone(),
             version: env!("CARGO_PKG_VERSION"),
         };
         let crypto = Crypto::generate();

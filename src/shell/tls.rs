@@ -4,10 +4,12 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::net::TcpStream;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
+use socket2::SockRef;
 
 use crate::gate::CloseReason;
 
@@ -30,6 +32,14 @@ pub fn server_config(
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Ends a connection with a reset when it is dropped, so that nothing of it stays in the kernel:
+/// a flood of refused connections would leave a minute's worth of them in TIME_WAIT.
+pub fn reset_on_drop(stream: &TcpStream) {
+    if let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO)) {
+        log::debug!("SO_LINGER: {error}");
+    }
 }
 
 /// Bytes that wait to be written.
@@ -127,6 +137,20 @@ impl Transport {
     /// Whether the client will send nothing more.
     pub fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    /// Whether nothing can be said yet, for want of TLS.
+    pub fn is_shaking_hands(&self) -> bool {
+        match &self.layer {
+            Layer::Unknown => true,
+            Layer::Tls(tls) => tls.is_handshaking(),
+            Layer::Plain => false,
+        }
+    }
+
+    /// See [`reset_on_drop`].
+    pub fn reset_on_drop(&self) {
+        reset_on_drop(&self.stream);
     }
 
     /// Whether this is neither TLS nor still unknown.

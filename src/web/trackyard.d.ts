@@ -71,7 +71,7 @@ export type LocalErrorCode =
 export type ServerErrorCode =
   | 'bad_json' | 'bad_message' | 'unknown_type' | 'too_large' | 'not_joined' | 'already_joined'
   | 'bad_name' | 'session_gone' | 'room_full' | 'bad_sdp' | 'unknown_mid' | 'bad_candidate'
-  | 'server_busy' | 'shutdown' | 'internal' | 'codec_unsupported';
+  | 'server_busy' | 'rate_limited' | 'shutdown' | 'internal' | 'codec_unsupported';
 
 /** An error with a stable code; `message` is a sentence for people, in English. */
 export class TrackyardError extends Error {

@@ -206,7 +206,9 @@ fn framing(head: &Head, version: u8) -> Result<Framing, HttpError> {
 pub(super) const BODY_TOO_LARGE: HttpError =
     HttpError::too_large(413, "the request's body is too large");
 
-/// A response. `Content-Length` and `Connection` are added when it is written.
+pub use super::date::Date;
+
+/// A response. `Date`, `Content-Length` and `Connection` are added when it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     pub status: u16,
@@ -252,11 +254,12 @@ impl Response {
         self
     }
 
-    /// Appends the response to `out`. For a HEAD request (`without_body`) all headers are as for
+    /// Appends the response to `out`, with the date (RFC 9110 §6.6.1). For a HEAD request (`without_body`) all headers are as for
     /// GET (RFC 9110 §9.3.2).
-    pub fn write(&self, out: &mut Vec<u8>, without_body: bool, keep_alive: bool) {
+    pub fn write(&self, out: &mut Vec<u8>, without_body: bool, keep_alive: bool, date: Date) {
         let line = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         out.extend_from_slice(line.as_bytes());
+        write_header(out, "Date", &date.to_string());
         for (name, value) in &self.headers {
             write_header(out, name, value);
         }
@@ -341,6 +344,7 @@ fn reason(status: u16) -> &'static str {
         304 => "Not Modified",
         308 => "Permanent Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
@@ -351,6 +355,7 @@ fn reason(status: u16) -> &'static str {
         415 => "Unsupported Media Type",
         426 => "Upgrade Required",
         428 => "Precondition Required",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",
@@ -420,13 +425,15 @@ mod tests {
     fn responses_say_their_length_and_keep_to_one_header_a_line() {
         let mut out = Vec::new();
         let response = Response::new(200, "text/plain", "hi").with("X", "a\r\nSet-Cookie: b");
-        response.write(&mut out, true, true);
+        response.write(&mut out, true, true, Date::from_unix(784_111_777));
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("Content-Length: 2\r\n") && text.ends_with("\r\n\r\n"));
         assert!(!text.contains("\nSet-Cookie"));
         let mut out = Vec::new();
-        Response::empty(204).write(&mut out, false, false);
-        assert_eq!(out, b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+        Response::empty(204).write(&mut out, false, false, Date::from_unix(0));
+        let expected = "HTTP/1.1 204 No Content\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+            Connection: close\r\n\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 pub mod chunked;
 pub mod codec;
+pub mod date;
 pub mod demux;
 pub mod http;
 pub mod names;

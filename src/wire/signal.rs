@@ -209,6 +209,9 @@ pub enum ErrorCode {
     BadCandidate,
     /// As many sessions or rooms as there may be, or a queue inside is full.
     ServerBusy,
+    /// Too many sessions of one address, or too many requests of one session, in too little time;
+    /// again in a second.
+    RateLimited,
     /// The server is ending.
     Shutdown,
     /// Something broke on our side; the session ends, and may join again.
@@ -229,6 +232,10 @@ pub enum ErrorCode {
     ForeignOrigin,
     /// HTTP: not a well-formed request.
     BadRequest,
+    /// HTTP: a token is needed.
+    Unauthorized,
+    /// HTTP: not for clients from there.
+    Forbidden,
 }
 
 impl ErrorCode {
@@ -248,6 +255,7 @@ impl ErrorCode {
             ErrorCode::UnknownMid => "unknown_mid",
             ErrorCode::BadCandidate => "bad_candidate",
             ErrorCode::ServerBusy => "server_busy",
+            ErrorCode::RateLimited => "rate_limited",
             ErrorCode::Shutdown => "shutdown",
             ErrorCode::Internal => "internal",
             ErrorCode::CodecUnsupported => "codec_unsupported",
@@ -258,6 +266,8 @@ impl ErrorCode {
             ErrorCode::PreconditionFailed => "precondition_failed",
             ErrorCode::ForeignOrigin => "foreign_origin",
             ErrorCode::BadRequest => "bad_request",
+            ErrorCode::Unauthorized => "unauthorized",
+            ErrorCode::Forbidden => "forbidden",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The gate with virtual time and workers played by the test.
 
 mod http;
+mod limits;
 mod signalling;
 
 use std::time::{Duration, Instant};
@@ -19,6 +20,9 @@ struct World {
     gate: Gate,
     now: Instant,
     out: VecDeque<GateOutput>,
+    /// Where the next connection comes from.
+    remote: IpAddr,
+    opened: BTreeSet<ConnId>,
 }
 
 /// A participant that has joined.
@@ -45,13 +49,32 @@ impl World {
                 },
             ],
             resume_grace: GRACE,
+            metrics_token: None,
+            exempt: Vec::new(),
             version: "1.2.3",
         };
         World {
             gate: Gate::new(config, Rng::from_seed([3; 32])),
             now: Instant::now(),
             out: VecDeque::new(),
+            remote: [127, 0, 0, 1].into(),
+            opened: BTreeSet::new(),
         }
+    }
+
+    /// A connection, unless it is there. Whether it may stay.
+    fn open(&mut self, conn: ConnId) -> bool {
+        if !self.opened.insert(conn) {
+            return true;
+        }
+        let remote = self.remote;
+        self.give(GateInput::Opened { conn, remote });
+        let refused =
+            matches!(self.out.back(), Some(GateOutput::TurnAway { conn: c }) if *c == conn);
+        if refused {
+            self.out.pop_back();
+        }
+        !refused
     }
 
     fn give(&mut self, input: GateInput) {
@@ -150,6 +173,7 @@ impl World {
         let request =
             Request { head: parse_head(&text.as_bytes()[..end]).unwrap(), body: body.into() };
         let conn = ConnId(conn);
+        assert!(self.open(conn), "the connection may stay");
         self.give(GateInput::Request { conn, request });
     }
 

@@ -387,6 +387,8 @@ fn draining_tells_everybody_and_takes_nobody() {
 fn the_server_is_full_at_its_limit() {
     let mut w = World::new(1);
     for i in 0..SESSIONS_MAX as u64 {
+        let [_, _, high, low] = (i as u32 / 100).to_be_bytes();
+        w.remote = [198, 51, high, low].into();
         w.ask(i, "POST /whip/r\r\nContent-Type: application/sdp", "v=0");
     }
     w.out.clear();

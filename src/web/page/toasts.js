@@ -10,6 +10,7 @@ const ADVICE = {
   server_unreachable: 'The server cannot be reached. Check your network and try again.',
   room_full: 'This room is full. Try again when somebody has left, or choose another room.',
   server_busy: 'The server has no room for more people right now. Try again in a minute.',
+  rate_limited: 'Many people are coming in from your network right now. Try again in a few seconds.',
   shutdown: 'The server is restarting. Try again in a moment.',
 };
 /** The same in a call, which brings itself back. */

@@ -25,7 +25,7 @@ const SLOT_BYTES = { audio: 1_000, video: 3_000 };
 const SENDING_BYTES = 14 * 1024;
 
 /** Answers to an offer after which the same offer may be taken, and how often it is made again. */
-const TRANSIENT = new Set(['internal', 'server_busy']);
+const TRANSIENT = new Set(['internal', 'server_busy', 'rate_limited']);
 const REFUSALS_MAX = 4;
 
 /** What a reconnect waits at most, and an offer for each time it was refused. */

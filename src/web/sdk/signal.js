@@ -2,10 +2,12 @@
 
 import { TrackyardError, lost, unreachable } from './errors.js';
 
-export const PING_EVERY_MS = 5_000;
+/** The server takes a connection for lost after 3.5 s of silence. */
+export const PING_EVERY_MS = 1_500;
 const BEAT_MS = 500;
-/** Twice the ping's interval and a little: one lost answer is not a lost connection. */
-const SILENCE_MAX_MS = 12_000;
+/** How long a ping may go unanswered. With the interval and the server's time to keep the session,
+ *  a lost connection is noticed while there is a session to take up. */
+const PONG_MAX_MS = 2_500;
 /** How long a ping sent because the network changed may take. */
 const PROBE_MS = 2_500;
 const OPEN_TIMEOUT_MS = 5_000;
@@ -45,12 +47,15 @@ export class Signal {
     ws.onmessage = ({ data }) => this.#receive(data);
     ws.onclose = () => this.fall();
     ws.onerror = () => this.fall();
+    // By the first ping that was not answered, not by what was heard last: the beats of a page in
+    // the background may come a minute apart.
     let pinged = this.#heard;
     this.#beat = setInterval(() => {
       const now = performance.now();
-      if (now - this.#heard > SILENCE_MAX_MS) {
+      const answered = this.#heard >= pinged;
+      if (!answered && now - pinged > PONG_MAX_MS) {
         this.fall();
-      } else if (now - pinged >= PING_EVERY_MS) {
+      } else if (answered && now - pinged >= PING_EVERY_MS) {
         pinged = now;
         this.send({ type: 'ping', id: this.#next++ });
       }
