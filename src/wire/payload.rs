@@ -42,6 +42,7 @@ pub fn vp8_counters(payload: &[u8]) -> Option<Vp8Counters> {
         at += 1;
     }
     if extension & 0x30 != 0 {
+        payload.get(at)?;
         at += 1;
     }
     counters.length = at;
@@ -168,6 +169,7 @@ mod tests {
         for cut in 0..full.len() {
             assert!(!starts_keyframe(Codec::Vp8, &full[..cut]), "cut at {cut}");
         }
+        assert_eq!(vp8_counters(&full[..5]), None, "cut before TID, Y and KEYIDX");
         let mut short_id = [0x90, 0x80, 0x05, 0x00];
         assert_eq!(vp8_counters(&short_id).unwrap().picture_id, Some((2, 7, 5)));
         write_picture_id(&mut short_id, 2, 7, 200);
