@@ -1,0 +1,39 @@
+//! What each fuzz target holds true of its input. One function a target, from bytes to a panic
+//! or none, so that libFuzzer and the plain replay of the corpora check the same.
+
+pub mod deadlines;
+pub mod demux;
+pub mod keyframes;
+pub mod payload;
+pub mod rewriter;
+
+use std::time::Instant;
+
+use arbitrary::{Arbitrary, Unstructured};
+
+/// A target's name, which is that of its corpus, and its check.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 5] = [
+    ("deadlines", deadlines::check),
+    ("demux", demux::check),
+    ("keyframes", keyframes::check),
+    ("payload", payload::check),
+    ("rewriter", rewriter::check),
+];
+
+/// When the world begins. Only differences of it matter.
+fn start() -> Instant {
+    #[allow(clippy::disallowed_methods, reason = "somebody must make up the first instant")]
+    Instant::now()
+}
+
+/// As many steps as the data holds.
+fn steps<'a, T: Arbitrary<'a>>(data: &'a [u8]) -> impl Iterator<Item = T> + use<'a, T> {
+    let mut data = Unstructured::new(data);
+    std::iter::from_fn(move || match data.is_empty() {
+        true => None,
+        false => T::arbitrary(&mut data).ok(),
+    })
+}

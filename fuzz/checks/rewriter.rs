@@ -1,0 +1,299 @@
+//! A slot's outgoing stream over several sources that come, go, lose, reorder and repeat packets:
+//! sequence numbers continue and are never used twice for different content, timestamps move
+//! forward, counters continue, and nothing else of a payload changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arbitrary::Arbitrary;
+use trackyard::base::counters::DropReason;
+use trackyard::media::packet::{Extensions, Packet};
+use trackyard::media::rewrite::{Rewriter, Rewritten};
+use trackyard::wire::codec::Codec;
+use trackyard::wire::payload::{starts_keyframe, vp8_counters, vp9_picture_id};
+
+#[derive(Debug, Arbitrary)]
+enum Step {
+    /// The source's next packet; `lost` ones never reach the slot.
+    Next {
+        source: u8,
+        new_frame: bool,
+        keyframe: bool,
+        lost: bool,
+    },
+    /// A packet that the source sent before: late, or for the second time.
+    Late {
+        source: u8,
+        back: u8,
+    },
+    /// Nobody keeps a source from sending this.
+    Junk {
+        source: u8,
+        seq: u32,
+        timestamp: u32,
+        payload: [u8; 6],
+        length: u8,
+    },
+    Restart,
+    Pass {
+        ms: u16,
+    },
+}
+
+pub fn check(data: &[u8]) {
+    let Some((chance, data)) = data.split_first_chunk() else { return };
+    let mut world = World::new(u64::from_be_bytes(*chance));
+    for step in super::steps(data) {
+        world.step(step);
+    }
+}
+
+/// A publisher's stream that keeps to the rules.
+struct Source {
+    template: Packet,
+    picture_id: u16,
+    sent: Vec<Packet>,
+}
+
+/// How a source's numbers became the slot's, since the keyframe that it began with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Epoch {
+    ssrc: u32,
+    codec: Codec,
+    first_seq: u64,
+    seq_delta: u64,
+    timestamp_delta: u32,
+}
+
+struct World {
+    now: Instant,
+    slot: Rewriter,
+    sources: Vec<Source>,
+    epoch: Option<Epoch>,
+    /// All that left, by its sequence number.
+    out: BTreeMap<u64, (Packet, Rewritten)>,
+    /// Of everything that the slot may have begun with.
+    begin: (u64, u32),
+}
+
+impl World {
+    fn new(chance: u64) -> World {
+        let now = super::start();
+        let (seq, timestamp) = (chance as u16, (chance >> 16) as u32);
+        let source = |index: u32| Source::new(index, chance.rotate_left(8 * index), now);
+        World {
+            now,
+            slot: Rewriter::new(seq, timestamp),
+            sources: (0..4).map(source).collect(),
+            epoch: None,
+            out: BTreeMap::new(),
+            begin: (u64::from(seq & 0x7fff), timestamp),
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Next { source, new_frame, keyframe, lost } => {
+                let now = self.now;
+                let packet = self.source(source).next(new_frame, keyframe, now);
+                if !lost {
+                    self.give(packet);
+                }
+            }
+            Step::Late { source, back } => {
+                let sent = self.source(source).sent.iter().rev().nth(back.into()).cloned();
+                let Some(packet) = sent else { return };
+                self.give(Packet { received: self.now, ..packet });
+            }
+            Step::Junk { source, seq, timestamp, payload, length } => {
+                let payload = &payload[..usize::from(length) % 7];
+                let template = self.source(source).template.clone();
+                self.junk(Packet {
+                    seq: seq.into(),
+                    timestamp,
+                    starts_keyframe: starts_keyframe(template.codec, payload),
+                    payload: Arc::from(payload),
+                    received: self.now,
+                    ..template
+                });
+            }
+            Step::Restart => {
+                self.slot.restart();
+                self.epoch = None;
+                assert!(self.slot.awaits_keyframe());
+            }
+            Step::Pass { ms } => self.now += Duration::from_millis(ms.into()),
+        }
+    }
+
+    fn source(&mut self, index: u8) -> &mut Source {
+        &mut self.sources[usize::from(index) % 4]
+    }
+
+    /// Lengths stay; what numbers come of it is the sender's business, in a slot of its own.
+    fn junk(&self, packet: Packet) {
+        let mut slot = Rewriter::new(0, 0);
+        for (before, _) in self.out.values().rev().take(2) {
+            let _ = slot.rewrite(before);
+        }
+        for _ in 0..2 {
+            if let Ok(sent) = slot.rewrite(&packet) {
+                assert_eq!(sent.payload.len(), packet.payload.len());
+            }
+        }
+    }
+
+    fn give(&mut self, packet: Packet) {
+        if self.epoch.is_some_and(|e| (e.ssrc, e.codec) != (packet.ssrc, packet.codec)) {
+            self.epoch = None;
+        }
+        let expected = match &self.epoch {
+            None if packet.starts_keyframe => Ok(()),
+            None => Err(DropReason::AwaitingKeyframe),
+            Some(epoch) if packet.seq < epoch.first_seq => Err(DropReason::Stale),
+            Some(_) => Ok(()),
+        };
+        let result = self.slot.rewrite(&packet);
+        assert_eq!(result.as_ref().map(|_| ()).map_err(|e| *e), expected);
+        assert_eq!(self.slot.awaits_keyframe(), result.is_err() && self.epoch.is_none());
+        let Ok(sent) = result else { return };
+        let fresh = self.epoch.is_none();
+        let epoch = Epoch {
+            ssrc: packet.ssrc,
+            codec: packet.codec,
+            first_seq: packet.seq,
+            seq_delta: sent.seq.wrapping_sub(packet.seq),
+            timestamp_delta: sent.timestamp.wrapping_sub(packet.timestamp),
+        };
+        match self.epoch {
+            None => self.begin(&sent, epoch),
+            Some(old) => assert_eq!(Epoch { first_seq: old.first_seq, ..epoch }, old, "a seam"),
+        }
+        self.content(&packet, &sent, fresh);
+        self.out.insert(sent.seq, (packet, sent));
+    }
+
+    /// The first packet of a source comes right behind the last of the one before.
+    fn begin(&mut self, sent: &Rewritten, epoch: Epoch) {
+        let last = self.out.last_key_value().map(|(seq, (_, r))| (*seq, r.timestamp));
+        assert_eq!(sent.seq, last.map_or(self.begin.0, |(seq, _)| seq) + 1);
+        match last {
+            None => assert_eq!(sent.timestamp, self.begin.1),
+            Some((_, timestamp)) => assert!(ahead(sent.timestamp, timestamp) > 0),
+        }
+        self.epoch = Some(epoch);
+    }
+
+    fn content(&self, packet: &Packet, sent: &Rewritten, fresh: bool) {
+        if let Some((_, before)) = self.out.get(&sent.seq) {
+            assert_eq!(sent, before, "a sequence number with other content");
+        }
+        let (earlier, later) =
+            (self.out.range(..sent.seq).next_back(), self.out.range(sent.seq..).next());
+        if let Some((_, (_, earlier))) = earlier {
+            assert!(ahead(sent.timestamp, earlier.timestamp) >= 0, "time went back");
+        }
+        if let Some((_, (_, later))) = later {
+            assert!(ahead(later.timestamp, sent.timestamp) >= 0, "time went back");
+        }
+        assert_eq!(sent.payload.len(), packet.payload.len());
+        let changed = |at: &usize| sent.payload[*at] != packet.payload[*at];
+        let changed: Vec<usize> = (0..packet.payload.len()).filter(changed).collect();
+        let counters = places(packet.codec, &packet.payload);
+        assert!(changed.iter().all(|at| counters.contains(at)), "{changed:?} {counters:?}");
+        let Some((_, (_, before))) = self.out.range(..sent.seq).next_back() else { return };
+        if let (Some(number), Some(before)) = (frame_number(sent), frame_number(before)) {
+            assert!(!fresh || number == before.wrapping_add(1), "a gap in frame numbers");
+        }
+    }
+}
+
+impl Source {
+    fn new(index: u32, chance: u64, now: Instant) -> Source {
+        let codec = match index {
+            0 | 1 => Codec::Vp8,
+            2 => Codec::Vp9 { profile: 0 },
+            _ => Codec::Av1 { profile: 0 },
+        };
+        Source {
+            template: Packet {
+                ssrc: index,
+                seq: chance & 0xffff_ffff,
+                timestamp: (chance >> 8) as u32,
+                marker: false,
+                codec,
+                starts_keyframe: false,
+                payload: Arc::from(&[][..]),
+                extensions: Extensions::default(),
+                received: now,
+            },
+            picture_id: (chance >> 16) as u16,
+            sent: Vec::new(),
+        }
+    }
+
+    fn next(&mut self, new_frame: bool, keyframe: bool, now: Instant) -> Packet {
+        let packet = &mut self.template;
+        packet.seq += 1;
+        if new_frame {
+            packet.timestamp = packet.timestamp.wrapping_add(3_000);
+            self.picture_id = self.picture_id.wrapping_add(1);
+        }
+        packet.received = now;
+        let keyframe = keyframe && new_frame;
+        let [high, low] = (self.picture_id | 0x8000).to_be_bytes();
+        let payload = match packet.codec {
+            Codec::Vp8 => {
+                vec![
+                    0x80 | u8::from(new_frame) << 4,
+                    0xe0,
+                    high,
+                    low,
+                    low,
+                    0,
+                    u8::from(!keyframe),
+                    7,
+                ]
+            }
+            Codec::Vp9 { .. } => {
+                vec![0x80 | u8::from(!keyframe) << 6 | u8::from(new_frame) << 3, high, low, 9]
+            }
+            _ => vec![u8::from(keyframe) << 3, 1, 2],
+        };
+        if let Codec::Av1 { .. } = packet.codec {
+            let descriptor = [0x80, self.picture_id.to_be_bytes()[0], low, 3];
+            packet.extensions.dependency_descriptor = Some(Arc::from(&descriptor[..]));
+        }
+        packet.starts_keyframe = starts_keyframe(packet.codec, &payload);
+        packet.payload = Arc::from(payload);
+        self.sent.push(packet.clone());
+        packet.clone()
+    }
+}
+
+/// By how much `a` is ahead of `b`, over the wrap.
+fn ahead(a: u32, b: u32) -> i32 {
+    a.wrapping_sub(b) as i32
+}
+
+/// Where a payload's counters stand.
+fn places(codec: Codec, payload: &[u8]) -> Vec<usize> {
+    let picture_id = |place: Option<(usize, u32, u16)>| {
+        place.map_or(0..0, |(at, bits, _)| at..at + bits.div_ceil(8) as usize)
+    };
+    match codec {
+        Codec::Vp8 => {
+            let counters = vp8_counters(payload).expect("our sources write descriptors");
+            let tl0 = counters.tl0_pic_idx.map(|(at, _)| at);
+            picture_id(counters.picture_id).chain(tl0).collect()
+        }
+        Codec::Vp9 { .. } => picture_id(vp9_picture_id(payload)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn frame_number(sent: &Rewritten) -> Option<u16> {
+    let bytes = sent.dependency_descriptor.as_ref()?.get(1..3)?;
+    Some(u16::from_be_bytes([bytes[0], bytes[1]]))
+}
