@@ -4,10 +4,13 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
+use dimpl::UnexpectedMessageError;
 use str0m::crypto::dtls::{
     DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion,
 };
-use str0m::crypto::{CryptoError, CryptoProvider};
+use str0m::crypto::{CryptoError, CryptoProvider, Sha1HmacProvider};
+
+use crate::wire::dtls::{self, Admission};
 
 /// Shared by all peers of all workers.
 #[derive(Debug, Clone)]
@@ -22,6 +25,11 @@ impl Crypto {
     pub fn generate() -> Crypto {
         let standard = str0m::crypto::from_feature_flags();
         Crypto::with(CryptoProvider { dtls_provider: &SharedConfig, ..standard })
+    }
+
+    /// HMAC-SHA1, which MESSAGE-INTEGRITY of STUN is made with.
+    pub(super) fn hmac(&self) -> &'static dyn Sha1HmacProvider {
+        self.provider.sha1_hmac_provider
     }
 
     /// Any other provider, for simulation. It must be able to make certificates.
@@ -63,11 +71,59 @@ impl DtlsProvider for SharedConfig {
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
         let config = CONFIG.clone().map_err(CryptoError::Other)?;
         let dtls = dimpl::Dtls::new_12(config, certificate.clone(), now);
-        Ok(Box::new(Instance(dtls)))
+        Ok(Box::new(Instance { dtls, certificate: certificate.clone(), now, phase: Phase::New }))
     }
 }
 
-struct Instance(dimpl::Dtls);
+/// One association. Until the handshake is done nothing that comes is authenticated, so whoever
+/// can send from the client's address could break it with one datagram; what they can do is kept
+/// small here. What remains is a well-formed message that is faster than the client's own.
+struct Instance {
+    dtls: dimpl::Dtls,
+    certificate: DtlsCert,
+    now: Instant,
+    phase: Phase,
+}
+
+/// How far the handshake is, as a server sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No ClientHello was taken.
+    New,
+    /// One with this random was.
+    Begun(dtls::Random),
+    /// Records are authenticated now.
+    Done,
+}
+
+impl Instance {
+    /// A server's next datagram before the handshake is done.
+    fn take_unauthenticated(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
+        let begun = match self.phase {
+            Phase::Begun(random) => Some(random),
+            _ => None,
+        };
+        let misplaced = DtlsImplError::UnexpectedMessage(UnexpectedMessageError::UnexpectedEpoch);
+        let admission = dtls::admit(packet, begun).ok_or(misplaced)?;
+        let result = self.dtls.handle_packet(packet);
+        match (&result, admission) {
+            (Ok(()), Admission::Hello(random)) => self.phase = Phase::Begun(random),
+            // Nothing was answered yet, so the client does not notice that it meets another.
+            (Err(_), _) if begun.is_none() => self.begin_anew()?,
+            _ => {}
+        }
+        result
+    }
+
+    fn begin_anew(&mut self) -> Result<(), DtlsImplError> {
+        if let Ok(config) = CONFIG.clone() {
+            self.dtls = dimpl::Dtls::new_12(config, self.certificate.clone(), self.now);
+            self.dtls.set_active(false);
+            self.dtls.handle_timeout(self.now)?;
+        }
+        Ok(())
+    }
+}
 
 impl std::fmt::Debug for Instance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -77,42 +133,50 @@ impl std::fmt::Debug for Instance {
 
 impl DtlsInstance for Instance {
     fn set_active(&mut self, active: bool) {
-        self.0.set_active(active);
+        self.dtls.set_active(active);
     }
 
     fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
-        self.0.handle_packet(packet)
+        if self.phase == Phase::Done || self.dtls.is_active() {
+            return self.dtls.handle_packet(packet);
+        }
+        self.take_unauthenticated(packet)
     }
 
     fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
-        self.0.poll_output(buffer)
+        let output = self.dtls.poll_output(buffer);
+        if matches!(output, DtlsOutput::Connected) {
+            self.phase = Phase::Done;
+        }
+        output
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
-        self.0.handle_timeout(now)
+        self.now = now;
+        self.dtls.handle_timeout(now)
     }
 
     fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
-        self.0.send_application_data(data)
+        self.dtls.send_application_data(data)
     }
 
     fn is_active(&self) -> bool {
-        self.0.is_active()
+        self.dtls.is_active()
     }
 
     fn protocol_version(&self) -> Option<ProtocolVersion> {
-        self.0.protocol_version()
+        self.dtls.protocol_version()
     }
 
     fn is_closing(&self) -> bool {
-        self.0.is_closing()
+        self.dtls.is_closing()
     }
 
     fn is_closed(&self) -> bool {
-        self.0.is_closed()
+        self.dtls.is_closed()
     }
 
     fn close(&mut self) -> Result<(), DtlsImplError> {
-        self.0.close()
+        self.dtls.close()
     }
 }
