@@ -26,21 +26,17 @@ impl KeyframeRequests {
         self.wanted = false;
     }
 
-    /// Whether to ask the publisher now; if so, the request counts as sent.
-    pub fn poll(&mut self, now: Instant) -> bool {
-        let due = self.deadline(now).is_some_and(|at| at <= now);
-        if due {
-            self.asked = Some(now);
-        }
-        due
+    /// Whether to ask the publisher now.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.deadline(now).is_some_and(|at| at <= now)
     }
 
-    /// What was asked so far reached nobody: the next request need not wait.
-    pub fn forget_asking(&mut self) {
-        self.asked = None;
+    /// A request left for the publisher.
+    pub fn asked(&mut self, now: Instant) {
+        self.asked = Some(now);
     }
 
-    /// When [`Self::poll`] would next say yes.
+    /// When [`Self::is_due`] next says yes.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         if !self.wanted {
             return None;
@@ -57,19 +53,27 @@ pub const REPEAT_AFTER: Duration = KEYFRAME_REQUEST_INTERVAL;
 mod tests {
     use super::*;
 
+    fn poll(requests: &mut KeyframeRequests, now: Instant) -> bool {
+        let due = requests.is_due(now);
+        if due {
+            requests.asked(now);
+        }
+        due
+    }
+
     #[test]
     fn many_wants_are_one_request_until_it_is_answered() {
         let start = Instant::now();
         let mut requests = KeyframeRequests::default();
-        assert!(!requests.poll(start));
+        assert!(!poll(&mut requests, start));
         for _ in 0..200 {
             requests.want();
         }
-        assert!(requests.poll(start));
-        assert!(!requests.poll(start));
+        assert!(poll(&mut requests, start));
+        assert!(!poll(&mut requests, start));
         let again = start + KEYFRAME_REQUEST_INTERVAL;
         assert_eq!(requests.deadline(start), Some(again));
-        assert!(requests.poll(again), "asked again until one came");
+        assert!(poll(&mut requests, again), "asked again until one came");
         requests.arrived();
         assert_eq!(requests.deadline(again), None);
     }
@@ -79,10 +83,10 @@ mod tests {
         let start = Instant::now();
         let mut requests = KeyframeRequests::default();
         requests.want();
-        assert!(requests.poll(start));
+        assert!(poll(&mut requests, start));
         requests.arrived();
         requests.want();
-        assert!(!requests.poll(start + Duration::from_millis(1)));
-        assert!(requests.poll(start + KEYFRAME_REQUEST_INTERVAL));
+        assert!(!poll(&mut requests, start + Duration::from_millis(1)));
+        assert!(poll(&mut requests, start + KEYFRAME_REQUEST_INTERVAL));
     }
 }

@@ -34,8 +34,7 @@ impl Worker {
             local.keyframes.arrived();
             self.deadlines.clear(Timer::Keyframe(id));
         } else if first {
-            // What was asked before there was a stream went nowhere.
-            local.keyframes.forget_asking();
+            // There was nobody to ask before there was a stream.
             self.ask_publisher(id, now);
         }
         if news && let Some(local) = self.tracks.local(id) {
@@ -159,16 +158,19 @@ impl Worker {
         let Some(local) = self.tracks.local(id) else {
             return;
         };
-        let due = local.keyframes.poll(now);
-        match local.keyframes.deadline(now) {
-            Some(at) => self.deadlines.set(Timer::Keyframe(id), at),
-            None => self.deadlines.clear(Timer::Keyframe(id)),
-        }
-        let key = local.peer;
+        let (key, due) = (local.peer, local.keyframes.is_due(now));
         self.at_work = AtWork::Peer(key);
-        if due && self.peers[key.0].request_keyframe(id) {
+        let asked = due && self.peers[key.0].request_keyframe(id);
+        if asked {
             self.counters.keyframe_requests += 1;
             self.asking.push(key);
+            local.keyframes.asked(now);
+        }
+        match local.keyframes.deadline(now) {
+            // No stream is known that could be asked: its first packet comes back here.
+            Some(_) if due && !asked => self.deadlines.clear(Timer::Keyframe(id)),
+            Some(at) => self.deadlines.set(Timer::Keyframe(id), at),
+            None => self.deadlines.clear(Timer::Keyframe(id)),
         }
     }
 }
