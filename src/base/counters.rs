@@ -12,6 +12,12 @@ pub enum DropReason {
     UnknownUfrag,
     /// STUN whose MESSAGE-INTEGRITY does not fit its ufrag.
     StunIntegrity,
+    /// A check that came before, from another address.
+    StunReplay,
+    /// A check from one address more than a peer may have.
+    AddressLimit,
+    /// A check from an address that another peer is using.
+    AddressTaken,
     /// DTLS, RTP or RTCP from an address without a validated ICE check.
     UnknownAddress,
     /// Something that `str0m` could not parse or refused.
@@ -36,11 +42,14 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons with their metric label, in the order of their discriminants.
-    pub const ALL: [(DropReason, &'static str); 14] = [
+    pub const ALL: [(DropReason, &'static str); 17] = [
         (DropReason::UnknownProtocol, "unknown_protocol"),
         (DropReason::MalformedStun, "malformed_stun"),
         (DropReason::UnknownUfrag, "unknown_ufrag"),
         (DropReason::StunIntegrity, "stun_integrity"),
+        (DropReason::StunReplay, "stun_replay"),
+        (DropReason::AddressLimit, "address_limit"),
+        (DropReason::AddressTaken, "address_taken"),
         (DropReason::UnknownAddress, "unknown_address"),
         (DropReason::Refused, "refused"),
         (DropReason::UnknownStream, "unknown_stream"),
@@ -79,6 +88,8 @@ pub struct Counters {
     pub keyframe_requests: u64,
     /// Keyframes that came from publishers.
     pub keyframes: u64,
+    /// Times that media went to another address of a client because the present one was silent.
+    pub path_moves: u64,
     /// Peers that ended because handling them panicked.
     pub panics: u64,
     /// Peers now.

@@ -82,16 +82,35 @@ pub const SESSIONS_MAX: usize = 10_000;
 /// Tracks that one participant may publish.
 pub const TRACKS_PER_PARTICIPANT_MAX: usize = 16;
 
-/// Addresses from which one peer's valid ICE checks may come at a time; the one unused longest
-/// gives way to a new one. A phone has two or three; more only feeds a replay.
+/// Addresses from which one peer's valid ICE checks may come at a time; one that is dead gives way
+/// to a new one. A phone has two or three; more only feeds a replay.
 pub const PEER_ADDRESSES_MAX: usize = 8;
+/// New addresses of one peer in a second, beyond a first [`PEER_ADDRESSES_MAX`] at once. A phone
+/// that changes its network makes one or two; more only feeds a replay.
+pub const NEW_ADDRESSES_PER_SECOND: u64 = 1;
+/// Addresses of one peer over the life of a ufrag, about 300 bytes each that only an ICE restart
+/// gives back. Fewer would make a phone on a train restart.
+pub const PEER_ADDRESSES_PER_UFRAG: usize = 128;
+/// Transaction ids of a peer's last checks, 8 bytes each: a replay of one of them from another
+/// address is known. At a browser's one check in 2.5 s these are 42 minutes.
+pub const CHECKS_REMEMBERED: usize = 1_024;
+/// A path without a check for so long is dead, and forgotten by `str0m`, whose own time this is.
+/// Browsers check at least every 6 s (RFC 7675 §5.1).
+pub const PATH_DEAD_AFTER: Duration = Duration::from_secs(15);
+/// A WHIP client of which nothing was heard for so long is gone, ahead of [`PATH_DEAD_AFTER`]. One
+/// that sends media is heard all the time; one that only checks for consent, 6 s apart at most
+/// (RFC 7675 §5.1), outlives a late check. Shorter ends it for a moment without a network.
+pub const PUBLISHER_SILENCE_MAX: Duration = Duration::from_secs(9);
+/// Media leaves a path on which nothing was heard for so long, if another was checked since.
+/// Longer is a longer gap after a change of networks; shorter moves it for a few lost packets.
+pub const PATH_SILENT_AFTER: Duration = Duration::from_millis(500);
 /// A WHIP or WHEP session that did not connect in this time, or whose peer was lost.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Between two keyframe requests to one publisher's stream, asked again until one came. Lower
-/// costs the publisher's bitrate in bursts of joins (RFC 4585 §6.3.1 leaves it to the sender);
-/// higher delays the first picture of whoever came just after a keyframe.
-pub const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(400);
+/// Between two keyframe requests to one publisher's stream, asked again until one came: two a
+/// second however many join. Lower costs the publisher's bitrate (RFC 4585 §6.3.1 leaves it to the
+/// sender); higher delays the first picture of whoever came just after a keyframe.
+pub const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Letters that may wait in one mailbox lane; media beyond it is dropped and counted, control
 /// waits at the sender.
@@ -107,3 +126,4 @@ const _: () = assert!(CONNS_PER_SOURCE_MAX <= CONNS_MAX / 4 && CONNS_MAX < SOURC
 const _: () = assert!(2 * WS_PING_INTERVAL.as_millis() < WS_SILENCE_MAX.as_millis());
 // Somebody who vanished is gone in ten seconds.
 const _: () = assert!(WS_SILENCE_MAX.as_millis() + RESUME_GRACE.as_millis() <= 9_500);
+const _: () = assert!(PEER_ADDRESSES_PER_UFRAG >= PEER_ADDRESSES_MAX);

@@ -13,15 +13,15 @@ use str0m::{Event, IceConnectionState, Input, Output};
 
 use super::guard::AtWork;
 use super::mux::{FourTuple, Owner, PeerKey};
-use super::peer::Path;
+use super::paths::{Move, Path, TUPLE_KEPT};
 use super::{Timer, Transmit, Worker};
 use crate::base::counters::DropReason;
 use crate::base::ids::WorkerId;
-use crate::base::limits::PEER_ADDRESSES_MAX;
+use crate::base::limits::PUBLISHER_SILENCE_MAX;
 use crate::room::mail::{HandedDatagram, Outgoing, Role, ToGate, ToWorker};
 use crate::wire::demux::{Protocol, classify};
 use crate::wire::signal::LeaveReason;
-use crate::wire::ufrag;
+use crate::wire::{stun, ufrag};
 
 impl Worker {
     /// One datagram from the socket: `remote` sent it to `local`.
@@ -97,7 +97,8 @@ impl Worker {
         });
     }
 
-    /// An ICE check for one of our peers. Only one that `str0m` verified binds its 4-tuple.
+    /// An ICE check for one of our peers. Only one that is genuine touches anything, and only one
+    /// from an address that the peer may have reaches `str0m`.
     fn check(
         &mut self,
         now: Instant,
@@ -110,38 +111,74 @@ impl Worker {
             self.counters.drop(DropReason::UnknownUfrag, 1);
             return;
         };
-        let bound = self.mux.owner(tuple) == Some(Owner::Peer(key));
-        if !bound {
-            let Some(receive) = self.parse(tuple, bytes) else {
-                self.counters.drop(DropReason::MalformedStun, 1);
-                return;
-            };
-            if !self.peers[key.0].rtc.accepts(&Input::Receive(now, receive)) {
-                self.counters.drop(DropReason::StunIntegrity, 1);
-                return;
+        match self.admit(now, (key, tuple), via, bytes) {
+            Ok(()) => {
+                self.receive(now, key, tuple, bytes);
+                self.weigh_paths(key, now);
             }
-            self.bind(now, key, tuple, via);
-        } else if let Some(path) = self.peers[key.0].paths.iter_mut().find(|p| p.tuple == tuple) {
-            path.checked = now;
+            Err(reason) => self.counters.drop(reason, 1),
         }
-        self.receive(now, key, tuple, bytes);
     }
 
-    fn bind(&mut self, now: Instant, key: PeerKey, tuple: FourTuple, via: WorkerId) {
+    fn admit(
+        &mut self,
+        now: Instant,
+        (key, tuple): (PeerKey, FourTuple),
+        via: WorkerId,
+        bytes: &[u8],
+    ) -> Result<(), DropReason> {
+        let check = stun::check(bytes).ok_or(DropReason::MalformedStun)?;
         let peer = &mut self.peers[key.0];
-        if peer.paths.len() >= PEER_ADDRESSES_MAX {
-            let oldest = peer.paths.iter().enumerate().min_by_key(|(_, p)| p.checked);
-            if let Some((at, _)) = oldest {
-                let path = peer.paths.swap_remove(at);
-                self.release_path(key, path);
+        let (password, hmac) = (&peer.credentials.pass, self.config.crypto.hmac());
+        if !check.is_genuine(|parts| hmac.sha1_hmac(password.as_bytes(), parts)) {
+            return Err(DropReason::StunIntegrity);
+        }
+        let owner = self.mux.owner(tuple).filter(|o| *o != Owner::Peer(key));
+        if let Some(Owner::Peer(other)) = owner
+            && let Some(path) = self.peers[other.0].paths.get_mut(tuple)
+            && now.saturating_duration_since(path.heard) < TUPLE_KEPT
+        {
+            return Err(DropReason::AddressTaken);
+        }
+        let peer = &mut self.peers[key.0];
+        let evicted = peer.paths.check(tuple, via, &check, peer.sends_to, now)?;
+        peer.take_back(tuple, check.priority);
+        if let Some(path) = evicted {
+            self.release_path(key, path);
+        }
+        if self.mux.owner(tuple) != Some(Owner::Peer(key)) {
+            if let Some(Owner::Peer(other)) = self.mux.bind(tuple, Owner::Peer(key)) {
+                // The client's port was used before, by a peer that is about to end.
+                self.peers[other.0].paths.remove(tuple);
+            }
+            self.route(tuple, via, Some(self.config.id));
+        }
+        Ok(())
+    }
+
+    /// Lets media follow a client to another address once the present one is silent.
+    pub(super) fn weigh_paths(&mut self, key: PeerKey, now: Instant) {
+        let Some(peer) = self.peers.get_mut(key.0) else {
+            return;
+        };
+        let Some(sends_to) = peer.sends_to else {
+            return;
+        };
+        match peer.paths.weigh(sends_to, now) {
+            Move::Stay => self.deadlines.clear(Timer::Path(key)),
+            Move::At(at) => self.deadlines.set(Timer::Path(key), at),
+            Move::To(tuple) => {
+                self.deadlines.clear(Timer::Path(key));
+                let id = peer.address.participant;
+                log::info!("path {:?} {id}: {sends_to} is silent, {}", peer.room, tuple.remote);
+                peer.sends_to = Some(tuple.remote);
+                self.counters.path_moves += 1;
+                if let Err(error) = peer.move_to(tuple, now) {
+                    log::debug!("{id}: {error}");
+                }
+                self.drain(key, now);
             }
         }
-        self.peers[key.0].paths.push(Path { tuple, via, checked: now });
-        if let Some(Owner::Peer(other)) = self.mux.bind(tuple, Owner::Peer(key)) {
-            // The client's port was used before, by a peer that is about to end.
-            self.peers[other.0].paths.retain(|p| p.tuple != tuple);
-        }
-        self.route(tuple, via, Some(self.config.id));
     }
 
     pub(super) fn release_path(&mut self, key: PeerKey, path: Path) {
@@ -183,6 +220,11 @@ impl Worker {
         };
         // An error is about this datagram: whoever is on the path could have sent it, so it
         // never ends a session by itself.
+        let peer = &mut self.peers[key.0];
+        peer.arrived_on = Some(tuple);
+        if matches!(bytes, [128..=191, 192..=223, ..]) {
+            peer.paths.heard(tuple, now);
+        }
         if let Err(error) = self.peers[key.0].rtc.handle_input(Input::Receive(now, receive)) {
             self.counters.drop(DropReason::Refused, 1);
             log::debug!(
@@ -191,6 +233,9 @@ impl Worker {
             );
         }
         self.drain(key, now);
+        if let Some(peer) = self.peers.get_mut(key.0) {
+            peer.arrived_on = None;
+        }
     }
 
     /// Calls `str0m` as it asked.
@@ -213,7 +258,10 @@ impl Worker {
             };
             match peer.rtc.poll_output() {
                 Ok(Output::Transmit(transmit)) => {
-                    peer.sends_to = Some(transmit.destination);
+                    // Answers to checks go wherever those came from.
+                    if !matches!(classify(&transmit.contents), Protocol::StunOther) {
+                        peer.sends_to = Some(transmit.destination);
+                    }
                     self.transmits.push(Transmit {
                         local: transmit.source.ip(),
                         remote: transmit.destination,
@@ -240,7 +288,11 @@ impl Worker {
         match event {
             Event::RtpPacket(packet) => {
                 self.counters.packets_in += 1;
-                match self.peers[key.0].ingest(packet) {
+                let peer = &mut self.peers[key.0];
+                if let Some(tuple) = peer.arrived_on {
+                    peer.paths.heard(tuple, now);
+                }
+                match peer.ingest(packet) {
                     Ok((track, packet)) => self.take_packet(track, packet, now),
                     Err(reason) => self.counters.drop(reason, 1),
                 }
@@ -264,6 +316,19 @@ impl Worker {
         }
     }
 
+    /// Ends a publisher of which nothing was heard for too long, or looks again in time.
+    pub(super) fn listen(&mut self, key: PeerKey, now: Instant) {
+        let Some(heard) = self.peers.get(key.0).and_then(|p| p.paths.last_heard()) else {
+            return;
+        };
+        let due = heard + PUBLISHER_SILENCE_MAX;
+        if due <= now {
+            self.lose(key, LeaveReason::Lost, "nothing heard of the publisher", now);
+        } else {
+            self.deadlines.set(Timer::Silence(key), due);
+        }
+    }
+
     fn connected(&mut self, key: PeerKey, now: Instant) {
         let peer = &mut self.peers[key.0];
         peer.connected = true;
@@ -272,6 +337,9 @@ impl Worker {
         match peer.sends_to {
             Some(remote) => log::info!("connected {room:?} {id}: {remote}, {}", self.config.id),
             None => log::info!("connected {room:?} {id}: {}", self.config.id),
+        }
+        if peer.role == Role::Whip {
+            self.deadlines.set(Timer::Silence(key), now + PUBLISHER_SILENCE_MAX);
         }
         self.letters.push(Outgoing::Gate(ToGate::Connected { session }));
         let slots = peer.slots.iter_mut();

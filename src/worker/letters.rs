@@ -94,7 +94,7 @@ impl Worker {
 
     fn learn_route(&mut self, tuple: FourTuple, owner: crate::base::ids::WorkerId) {
         if let Some(Owner::Peer(old)) = self.mux.bind(tuple, Owner::Worker(owner)) {
-            self.peers[old.0].paths.retain(|p| p.tuple != tuple);
+            self.peers[old.0].paths.remove(tuple);
         }
     }
 
@@ -187,8 +187,8 @@ impl Worker {
             return;
         };
         self.by_participant.remove(&peer.address.participant);
-        self.mux.remove_ufrag(&peer.ufrag);
-        for path in &peer.paths {
+        self.mux.remove_ufrag(&peer.credentials.ufrag);
+        for path in peer.paths.iter() {
             self.release_path(key, *path);
         }
         for track in &peer.tracks {
@@ -201,6 +201,8 @@ impl Worker {
         }
         self.asking.retain(|k| *k != key);
         self.deadlines.clear(Timer::Peer(key));
+        self.deadlines.clear(Timer::Path(key));
+        self.deadlines.clear(Timer::Silence(key));
     }
 
     pub(super) fn unpublish(&mut self, id: TrackId) {

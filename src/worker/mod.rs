@@ -22,6 +22,7 @@ mod ingress;
 mod letters;
 mod mux;
 mod negotiate;
+mod paths;
 mod peer;
 mod tracks;
 
@@ -73,6 +74,10 @@ pub struct Transmit {
 enum Timer {
     /// `str0m` asked to be called.
     Peer(PeerKey),
+    /// The path that media takes may have fallen silent.
+    Path(PeerKey),
+    /// Nothing may have been heard of a publisher for too long.
+    Silence(PeerKey),
     /// A keyframe was asked for and has not come.
     Keyframe(TrackId),
     Report,
@@ -148,6 +153,8 @@ impl Worker {
         while let Some(timer) = self.deadlines.pop_due(now) {
             match timer {
                 Timer::Peer(key) => self.tick(key, now),
+                Timer::Path(key) => self.weigh_paths(key, now),
+                Timer::Silence(key) => self.listen(key, now),
                 Timer::Keyframe(track) => self.ask_publisher(track, now),
                 Timer::Report => self.report(now),
             }
@@ -187,6 +194,13 @@ impl Worker {
         }));
     }
 
+    /// How many ufrags, 4-tuples, deadlines and waiting datagrams it keeps. For tests.
+    pub fn kept(&self) -> [usize; 4] {
+        let (ufrags, tuples) = self.mux.sizes();
+        let waiting = self.handed.iter().map(Vec::len).sum();
+        [ufrags, tuples, self.deadlines.len(), waiting]
+    }
+
     /// Panics if the worker's tables do not agree with each other. For tests and simulation.
     #[expect(clippy::indexing_slicing, clippy::expect_used, reason = "that is what it is for")]
     pub fn check_invariants(&self) {
@@ -195,8 +209,9 @@ impl Worker {
         for (participant, key) in &self.by_participant {
             let peer = &self.peers[key.0];
             assert_eq!(peer.address.participant, *participant);
-            assert_eq!(self.mux.peer_of_ufrag(&peer.ufrag), Some(*key));
-            assert_eq!(self.mux.entries_of(*key), (1, peer.paths.len()));
+            assert_eq!(self.mux.peer_of_ufrag(&peer.credentials.ufrag), Some(*key));
+            peer.paths.check_invariants();
+            assert_eq!(self.mux.entries_of(*key), (1, peer.paths.iter().count()));
         }
         for (_, track) in self.tracks.iter() {
             for (key, mid) in &track.subscribers {

@@ -72,6 +72,11 @@ impl Mux {
         }
     }
 
+    /// Entries of both maps: ufrags, 4-tuples.
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.by_ufrag.len(), self.by_tuple.len())
+    }
+
     /// Entries of both maps that name `peer`: (ufrags, 4-tuples).
     pub fn entries_of(&self, peer: PeerKey) -> (usize, usize) {
         (

@@ -79,7 +79,7 @@ impl Worker {
                 return Err(error.to_string());
             }
         };
-        let answer = self.own_ice_credentials(key, answer);
+        let answer = self.own_ice_credentials(key, answer, now);
         let peer = &mut self.peers[key.0];
         peer.fingerprint = offer.fingerprint;
         peer.offer = offer.text;
@@ -105,8 +105,8 @@ impl Worker {
             letter.address,
             letter.room.clone(),
             letter.role.clone(),
-            rtc,
-            creds.ufrag.clone(),
+            (rtc, creds.clone()),
+            now,
         );
         let key = PeerKey(self.peers.insert(peer));
         self.by_participant.insert(letter.address.participant, key);
@@ -122,16 +122,17 @@ impl Worker {
     }
 
     /// An ICE restart gave the `Rtc` credentials of its own making; ours name the worker.
-    fn own_ice_credentials(&mut self, key: PeerKey, answer: String) -> String {
+    fn own_ice_credentials(&mut self, key: PeerKey, answer: String, now: Instant) -> String {
         let current = self.peers[key.0].rtc.direct_api().local_ice_credentials();
-        if current.ufrag == self.peers[key.0].ufrag {
+        if current.ufrag == self.peers[key.0].credentials.ufrag {
             return answer;
         }
         let creds = self.mint_credentials();
         let peer = &mut self.peers[key.0];
         peer.rtc.direct_api().set_local_ice_credentials(creds.clone());
-        self.mux.remove_ufrag(&peer.ufrag);
-        peer.ufrag = creds.ufrag.clone();
+        self.mux.remove_ufrag(&peer.credentials.ufrag);
+        peer.credentials = creds.clone();
+        peer.paths.restart(now);
         log::info!("ice restart {:?} {}", peer.room, peer.address.participant);
         self.mux.add_ufrag(creds.ufrag.clone(), key);
         answer.replace(&current.ufrag, &creds.ufrag).replace(&current.pass, &creds.pass)

@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use str0m::media::{KeyframeRequestKind, Mid, Pt};
 use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
-use str0m::{Input, Rtc};
+use str0m::{Candidate, IceCreds, Input, Rtc};
 
 use super::convert;
 use super::mux::FourTuple;
+use super::paths::Paths;
 use crate::base::counters::{Counters, DropReason};
-use crate::base::ids::{TrackId, WorkerId};
+use crate::base::ids::TrackId;
 use crate::base::rng::Rng;
 use crate::media::keyframes::REPEAT_AFTER;
 use crate::media::packet::Packet;
@@ -28,33 +29,25 @@ pub struct Peer {
     pub rtc: Rtc,
     /// Of the client's DTLS certificate, as its first offer said.
     pub fingerprint: String,
-    /// Our current ufrag.
-    pub ufrag: String,
+    /// Our current ICE credentials.
+    pub credentials: IceCreds,
     /// The last offer, as it was given to `str0m`.
     pub offer: String,
-    pub paths: Vec<Path>,
+    pub paths: Paths,
     pub tracks: Vec<PeerTrack>,
     pub slots: Vec<Slot>,
     /// DTLS is up.
     pub connected: bool,
     /// It is being ended; nothing that comes out of it is news.
     pub closing: bool,
-    /// Where `str0m` sent to last: the chosen pair's far end.
+    /// Where `str0m` sent DTLS or media to last: the chosen pair's far end.
     pub sends_to: Option<SocketAddr>,
     /// By payload type, as negotiated.
     codecs: [Option<Codec>; 128],
+    /// The path of the datagram that `str0m` has in its hands.
+    pub arrived_on: Option<FourTuple>,
     /// The publisher's streams that were seen, so that a packet finds its track without asking.
     streams: Vec<(Ssrc, TrackId)>,
-}
-
-/// An address from which a valid ICE check came.
-#[derive(Debug, Clone, Copy)]
-pub struct Path {
-    pub tuple: FourTuple,
-    /// The worker to which the kernel gives its datagrams.
-    pub via: WorkerId,
-    /// When its last check came.
-    pub checked: Instant,
 }
 
 /// What the client sends on one m-line.
@@ -92,21 +85,29 @@ pub struct Sent {
 
 impl Peer {
     /// A client that has made its first offer; nothing is negotiated yet.
-    pub fn new(address: Address, room: RoomName, role: Role, rtc: Rtc, ufrag: String) -> Peer {
+    pub fn new(
+        address: Address,
+        room: RoomName,
+        role: Role,
+        transport: (Rtc, IceCreds),
+        now: Instant,
+    ) -> Peer {
+        let (rtc, credentials) = transport;
         Peer {
             address,
             room,
             role,
             rtc,
             fingerprint: String::new(),
-            ufrag,
+            credentials,
             offer: String::new(),
-            paths: Vec::new(),
+            paths: Paths::new(now),
             tracks: Vec::new(),
             slots: Vec::new(),
             connected: false,
             closing: false,
             sends_to: None,
+            arrived_on: None,
             codecs: [None; 128],
             streams: Vec::new(),
         }
@@ -238,10 +239,47 @@ impl Peer {
         sent
     }
 
+    /// Makes media go to `tuple`, and `str0m` ignore the paths that are silent.
+    pub fn move_to(&mut self, tuple: FourTuple, now: Instant) -> Result<(), str0m::RtcError> {
+        for remote in self.paths.set_aside_for(tuple, now) {
+            if let Some(candidate) = reflexive(remote, 0) {
+                self.rtc.direct_api().invalidate_candidate(&candidate);
+            }
+        }
+        if self.paths.get_mut(tuple).is_some_and(|p| p.nominated) {
+            return self.tick(now);
+        }
+        // A client that nominated the old path once and for all sends checks without
+        // USE-CANDIDATE now; the controlling side chooses by itself.
+        self.rtc.direct_api().set_ice_controlling(true);
+        let result = self.tick(now);
+        self.rtc.direct_api().set_ice_controlling(false);
+        result
+    }
+
+    /// Lets `str0m` answer checks from `tuple` again after it was set aside.
+    pub fn take_back(&mut self, tuple: FourTuple, priority: u32) {
+        let Some(path) = self.paths.get_mut(tuple).filter(|p| p.set_aside) else {
+            return;
+        };
+        path.set_aside = false;
+        if let Some(candidate) = reflexive(tuple.remote, priority) {
+            self.rtc.add_remote_candidate(candidate);
+        }
+    }
+
     /// Time moves, so that what was written or asked for leaves with the next drain.
     pub fn tick(&mut self, now: Instant) -> Result<(), str0m::RtcError> {
         self.rtc.handle_input(Input::Timeout(now))
     }
+}
+
+/// The remote candidate that `str0m` makes of a check from `remote`, by the foundation that it
+/// gives to such: equal to it for taking it away and for putting it back.
+fn reflexive(remote: SocketAddr, priority: u32) -> Option<Candidate> {
+    let (ip, port) = (remote.ip(), remote.port());
+    let line = format!("candidate:tmp_prflx 1 udp {priority} {ip} {port} typ prflx");
+    Candidate::from_sdp_string(&line).ok()
 }
 
 impl Slot {
