@@ -25,6 +25,15 @@ pub struct Client {
     pub sending: Option<Sender>,
     pub slots: HashMap<Mid, Judge>,
     pub keyframe_requests: u64,
+    /// When each of them came.
+    pub asked: Vec<Instant>,
+    /// When media came last, and the longest time without.
+    pub media: Option<Instant>,
+    pub media_gap: Duration,
+    /// Bytes of RTP payload and packets that came, for the first time or again.
+    pub payload_bytes: u64,
+    pub packets: u64,
+    now: Instant,
     pending: Option<SdpPendingOffer>,
     deadline: Instant,
     outgoing: Vec<(SocketAddr, Vec<u8>)>,
@@ -53,6 +62,12 @@ impl Client {
             sending: None,
             slots: HashMap::new(),
             keyframe_requests: 0,
+            asked: Vec::new(),
+            media: None,
+            media_gap: Duration::ZERO,
+            payload_bytes: 0,
+            packets: 0,
+            now,
             pending: None,
             deadline: now,
             outgoing: Vec::new(),
@@ -110,6 +125,7 @@ impl Client {
 
     /// One datagram. `str0m` wants to be drained after each.
     pub fn receive(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
+        self.now = now;
         let Ok(receive) = Receive::new(Protocol::Udp, source, self.address, bytes) else { return };
         self.rtc.handle_input(Input::Receive(now, receive)).expect("the server speaks well");
         self.drain();
@@ -117,6 +133,7 @@ impl Client {
 
     /// Sends what is due, and gives what is to be transmitted.
     pub fn poll(&mut self, now: Instant) -> Vec<(SocketAddr, Vec<u8>)> {
+        self.now = now;
         self.send_frame(now);
         self.rtc.handle_input(Input::Timeout(now)).expect("time moves");
         self.drain();
@@ -150,11 +167,17 @@ impl Client {
             Event::Closed => self.closed = true,
             Event::KeyframeRequest(_) => {
                 self.keyframe_requests += 1;
+                self.asked.push(self.now);
                 if let Some(sender) = &mut self.sending {
                     sender.keyframe_wanted = true;
                 }
             }
             Event::RtpPacket(packet) => {
+                let gap = self.media.map_or(Duration::ZERO, |last| self.now - last);
+                self.media_gap = self.media_gap.max(gap);
+                self.media = Some(self.now);
+                self.payload_bytes += packet.payload.len() as u64;
+                self.packets += 1;
                 let ssrc = packet.header.ssrc;
                 let mid = self.rtc.direct_api().stream_rx(&ssrc).expect("a known stream").mid();
                 let judge = self.slots.get_mut(&mid).expect("a slot of ours");

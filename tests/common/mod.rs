@@ -3,4 +3,6 @@
 
 pub mod client;
 pub mod live;
+pub mod stun;
 pub mod vp8;
+pub mod world;
