@@ -85,9 +85,9 @@ pub const TRACKS_PER_PARTICIPANT_MAX: usize = 16;
 /// Addresses from which one peer's valid ICE checks may come at a time; one that is dead gives way
 /// to a new one. A phone has two or three; more only feeds a replay.
 pub const PEER_ADDRESSES_MAX: usize = 8;
-/// New addresses of one peer in a second, beyond a first [`PEER_ADDRESSES_MAX`] at once. A phone
+/// New addresses of one peer: those of a start at once, then one a second. A phone
 /// that changes its network makes one or two; more only feeds a replay.
-pub const NEW_ADDRESSES_PER_SECOND: u64 = 1;
+pub const NEW_ADDRESSES: Rate = Rate::per_second(PEER_ADDRESSES_MAX as u32, 1);
 /// Addresses of one peer over the life of a ufrag, about 300 bytes each that only an ICE restart
 /// gives back. Fewer would make a phone on a train restart.
 pub const PEER_ADDRESSES_PER_UFRAG: usize = 128;

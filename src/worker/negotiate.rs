@@ -79,7 +79,7 @@ impl Worker {
                 return Err(error.to_string());
             }
         };
-        let answer = self.own_ice_credentials(key, answer, now);
+        let answer = self.own_ice_credentials(key, answer);
         let peer = &mut self.peers[key.0];
         peer.fingerprint = offer.fingerprint;
         peer.offer = offer.text;
@@ -106,7 +106,6 @@ impl Worker {
             letter.room.clone(),
             letter.role.clone(),
             (rtc, creds.clone()),
-            now,
         );
         let key = PeerKey(self.peers.insert(peer));
         self.by_participant.insert(letter.address.participant, key);
@@ -122,7 +121,7 @@ impl Worker {
     }
 
     /// An ICE restart gave the `Rtc` credentials of its own making; ours name the worker.
-    fn own_ice_credentials(&mut self, key: PeerKey, answer: String, now: Instant) -> String {
+    fn own_ice_credentials(&mut self, key: PeerKey, answer: String) -> String {
         let current = self.peers[key.0].rtc.direct_api().local_ice_credentials();
         if current.ufrag == self.peers[key.0].credentials.ufrag {
             return answer;
@@ -132,7 +131,7 @@ impl Worker {
         peer.rtc.direct_api().set_local_ice_credentials(creds.clone());
         self.mux.remove_ufrag(&peer.credentials.ufrag);
         peer.credentials = creds.clone();
-        peer.paths.restart(now);
+        peer.paths.restart();
         log::info!("ice restart {:?} {}", peer.room, peer.address.participant);
         self.mux.add_ufrag(creds.ufrag.clone(), key);
         answer.replace(&current.ufrag, &creds.ufrag).replace(&current.pass, &creds.pass)

@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::mux::FourTuple;
-use crate::base::budget::Budget;
+use crate::base::bucket::Bucket;
 use crate::base::counters::DropReason;
 use crate::base::ids::WorkerId;
 use crate::base::limits::{
-    CHECKS_REMEMBERED, NEW_ADDRESSES_PER_SECOND, PATH_DEAD_AFTER, PATH_SILENT_AFTER,
-    PEER_ADDRESSES_MAX, PEER_ADDRESSES_PER_UFRAG,
+    CHECKS_REMEMBERED, NEW_ADDRESSES, PATH_DEAD_AFTER, PATH_SILENT_AFTER, PEER_ADDRESSES_MAX,
+    PEER_ADDRESSES_PER_UFRAG,
 };
 use crate::wire::stun::Check;
 
@@ -40,7 +40,7 @@ pub struct Paths {
     seen: VecDeque<u64>,
     /// New addresses since the ufrag was minted, each of which `str0m` keeps until a restart.
     admitted: usize,
-    budget: Budget,
+    budget: Bucket,
 }
 
 /// What media should do.
@@ -55,14 +55,9 @@ pub enum Move {
 
 impl Paths {
     /// None yet.
-    pub fn new(now: Instant) -> Paths {
-        let burst = PEER_ADDRESSES_MAX as u64;
-        Paths {
-            list: Vec::new(),
-            seen: VecDeque::new(),
-            admitted: 0,
-            budget: Budget::new(NEW_ADDRESSES_PER_SECOND, burst, now),
-        }
+    pub fn new() -> Paths {
+        let (list, seen) = (Vec::new(), VecDeque::new());
+        Paths { list, seen, admitted: 0, budget: Bucket::default() }
     }
 
     /// A genuine check came on `tuple`: the path that gave way to it, if it is a new one and one
@@ -122,7 +117,7 @@ impl Paths {
         let oldest = oldest.min_by_key(|(_, p)| p.checked).map(|(at, _)| at);
         if full && oldest.is_none()
             || self.admitted >= PEER_ADDRESSES_PER_UFRAG
-            || !self.budget.take(1, now)
+            || !self.budget.take(now, NEW_ADDRESSES)
         {
             return Err(DropReason::AddressLimit);
         }
@@ -144,10 +139,10 @@ impl Paths {
 
     /// The client has a new ufrag: `str0m` has forgotten all addresses, and old checks are no
     /// longer genuine. The paths stay bound, for media goes on until the new ones are checked.
-    pub fn restart(&mut self, now: Instant) {
+    pub fn restart(&mut self) {
         self.seen.clear();
         self.admitted = 0;
-        self.budget = Budget::new(NEW_ADDRESSES_PER_SECOND, PEER_ADDRESSES_MAX as u64, now);
+        self.budget = Bucket::default();
         for path in &mut self.list {
             path.set_aside = false;
             path.nominated = false;

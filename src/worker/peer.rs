@@ -85,13 +85,7 @@ pub struct Sent {
 
 impl Peer {
     /// A client that has made its first offer; nothing is negotiated yet.
-    pub fn new(
-        address: Address,
-        room: RoomName,
-        role: Role,
-        transport: (Rtc, IceCreds),
-        now: Instant,
-    ) -> Peer {
+    pub fn new(address: Address, room: RoomName, role: Role, transport: (Rtc, IceCreds)) -> Peer {
         let (rtc, credentials) = transport;
         Peer {
             address,
@@ -101,7 +95,7 @@ impl Peer {
             fingerprint: String::new(),
             credentials,
             offer: String::new(),
-            paths: Paths::new(now),
+            paths: Paths::new(),
             tracks: Vec::new(),
             slots: Vec::new(),
             connected: false,

@@ -30,6 +30,9 @@ pub struct World {
     pub ice: HashMap<u64, IceCredentials>,
 }
 
+/// Decides which datagrams are lost.
+pub type Loser = Box<dyn FnMut(SocketAddr, bool, &[u8]) -> bool>;
+
 /// Makes up datagrams, each with where it claims to come from.
 pub type Forger = Box<dyn FnMut(SocketAddr, &[u8]) -> Vec<(SocketAddr, Vec<u8>)>>;
 
@@ -40,7 +43,7 @@ pub struct Net {
     pub nat: HashMap<SocketAddr, SocketAddr>,
     /// Whether a datagram is lost, by the client's own address and whether it is on its way to
     /// the server.
-    pub loses: Option<Box<dyn FnMut(SocketAddr, bool, &[u8]) -> bool>>,
+    pub loses: Option<Loser>,
     /// What reaches the server just before a client's datagram, given the address that it sees.
     pub forges: Option<Forger>,
     /// Datagrams to the server since they were last taken, with the address it saw, if wanted.

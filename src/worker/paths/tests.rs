@@ -31,8 +31,8 @@ struct Client {
 }
 
 impl Client {
-    fn new(now: Instant) -> Client {
-        Client { paths: Paths::new(now), sends_to: None, transaction: 0 }
+    fn new() -> Client {
+        Client { paths: Paths::new(), sends_to: None, transaction: 0 }
     }
 
     fn check(&mut self, port: u16, nominates: bool, now: Instant) -> Result<bool, DropReason> {
@@ -62,7 +62,7 @@ impl Client {
 #[test]
 fn a_replay_from_elsewhere_is_known() {
     let start = Instant::now();
-    let mut client = Client::new(start);
+    let mut client = Client::new();
     assert_eq!(client.check(1, true, start), Ok(false));
     assert_eq!(client.replay(1, 1, true, at(start, 50)), Ok(false), "sent again by the client");
     for port in 2..20_000 {
@@ -74,7 +74,7 @@ fn a_replay_from_elsewhere_is_known() {
 #[test]
 fn living_paths_do_not_give_way() {
     let start = Instant::now();
-    let mut client = Client::new(start);
+    let mut client = Client::new();
     for port in 1..=8 {
         assert_eq!(client.check(port, false, start), Ok(false));
     }
@@ -93,14 +93,14 @@ fn living_paths_do_not_give_way() {
 #[test]
 fn churn_is_bounded_by_rate_and_by_ufrag() {
     let start = Instant::now();
-    let mut client = Client::new(start);
+    let mut client = Client::new();
     let (mut admitted, mut now) = (0, start);
     for port in 1..=40_000 {
         now += Duration::from_millis(100);
         admitted += usize::from(client.check(port, false, now).is_ok());
     }
     assert_eq!(admitted, PEER_ADDRESSES_PER_UFRAG);
-    client.paths.restart(now);
+    client.paths.restart();
     now += PATH_DEAD_AFTER;
     assert!(client.check(50_000, false, now).is_ok(), "an ICE restart begins anew");
 }
@@ -108,7 +108,7 @@ fn churn_is_bounded_by_rate_and_by_ufrag() {
 #[test]
 fn media_stays_while_its_path_lives() {
     let start = Instant::now();
-    let mut client = Client::new(start);
+    let mut client = Client::new();
     client.check(1, true, start).unwrap();
     client.sends_to = Some(tuple(1).remote);
     let mut now = start;
@@ -123,7 +123,7 @@ fn media_stays_while_its_path_lives() {
 #[test]
 fn media_follows_a_client_whose_address_changed() {
     let start = Instant::now();
-    let mut client = Client::new(start);
+    let mut client = Client::new();
     client.check(1, true, start).unwrap();
     client.sends_to = Some(tuple(1).remote);
     client.check(2, true, at(start, 100)).unwrap();
@@ -138,7 +138,7 @@ fn media_follows_a_client_whose_address_changed() {
 #[test]
 fn a_client_that_nominates_with_each_check_is_taken_at_its_word() {
     let start = Instant::now();
-    let mut client = Client::new(start);
+    let mut client = Client::new();
     client.check(1, true, start).unwrap();
     client.check(2, false, at(start, 10_000)).unwrap();
     client.sends_to = Some(tuple(1).remote);
