@@ -87,7 +87,7 @@ pub const TRACKS_PER_PARTICIPANT_MAX: usize = 16;
 pub const PEER_ADDRESSES_MAX: usize = 8;
 /// New addresses of one peer: those of a start at once, then one a second. A phone
 /// that changes its network makes one or two; more only feeds a replay.
-pub const NEW_ADDRESSES: Rate = Rate::per_second(PEER_ADDRESSES_MAX as u32, 1);
+pub const NEW_ADDRESSES: Rate = Rate::per_second(8, 1);
 /// Addresses of one peer over the life of a ufrag, about 300 bytes each that only an ICE restart
 /// gives back. Fewer would make a phone on a train restart.
 pub const PEER_ADDRESSES_PER_UFRAG: usize = 128;
