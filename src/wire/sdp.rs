@@ -15,12 +15,14 @@ pub enum SdpError {
     TooManyMLines,
     TooManyCandidates,
     NotSdp,
-    /// Longer than 16 characters, or none.
+    /// Longer than 16 characters, or not one m-line's own.
     BadMid,
     /// RFC 8827 §6.5: WebRTC needs `a=fingerprint`.
     NoFingerprint,
     NoIceCredentials,
     NoMedia,
+    /// `str0m` leaves an m-line of another kind out of the answer, which fits no offer then.
+    UnknownMedia,
     /// A profile other than DTLS-SRTP or data channels over DTLS.
     Unprotected,
 }
@@ -32,10 +34,15 @@ impl fmt::Display for SdpError {
             SdpError::TooManyMLines => write!(f, "more than {SDP_M_LINES_MAX} m-lines"),
             SdpError::TooManyCandidates => write!(f, "more than {SDP_CANDIDATES_MAX} candidates"),
             SdpError::NotSdp => f.write_str("not a session description (it begins with \"v=0\")"),
-            SdpError::BadMid => f.write_str("each m-line needs an a=mid of 1 to 16 characters"),
+            SdpError::BadMid => {
+                f.write_str("each m-line needs an a=mid of its own, of 1 to 16 characters")
+            }
             SdpError::NoFingerprint => f.write_str("no a=fingerprint"),
             SdpError::NoIceCredentials => f.write_str("no a=ice-ufrag and a=ice-pwd"),
             SdpError::NoMedia => f.write_str("no m-line"),
+            SdpError::UnknownMedia => {
+                f.write_str("an m-line that is neither audio, video nor application")
+            }
             SdpError::Unprotected => {
                 f.write_str("an m-line without DTLS: UDP/TLS/RTP/SAVPF or UDP/DTLS/SCTP is needed")
             }
@@ -70,14 +77,14 @@ pub fn gate_offer(sdp: &str) -> Result<Offer, SdpError> {
     for line in sdp.lines() {
         let line = line.trim_end();
         if let Some(media) = line.strip_prefix("m=") {
+            if mids.len() != m_lines {
+                return Err(SdpError::BadMid);
+            }
             m_lines += 1;
             if m_lines > SDP_M_LINES_MAX {
                 return Err(SdpError::TooManyMLines);
             }
-            let protocol = media.split(' ').nth(2).unwrap_or_default();
-            if !matches!(protocol, "UDP/TLS/RTP/SAVPF" | "UDP/DTLS/SCTP" | "DTLS/SCTP") {
-                return Err(SdpError::Unprotected);
-            }
+            check_media(media)?;
         } else if line.starts_with("a=candidate:") {
             candidates += 1;
             if candidates > SDP_CANDIDATES_MAX {
@@ -87,7 +94,8 @@ pub fn gate_offer(sdp: &str) -> Result<Offer, SdpError> {
         } else if line.starts_with("a=simulcast:") || line.starts_with("a=rid:") {
             continue;
         } else if let Some(mid) = line.strip_prefix("a=mid:") {
-            if mid.is_empty() || mid.len() > MID_CHARS_MAX {
+            let fits = (1..=MID_CHARS_MAX).contains(&mid.len());
+            if !fits || mids.len() == m_lines || mids.iter().any(|m| m == mid) {
                 return Err(SdpError::BadMid);
             }
             mids.push(mid.to_string());
@@ -110,6 +118,23 @@ pub fn gate_offer(sdp: &str) -> Result<Offer, SdpError> {
     }
     let fingerprint = fingerprint.ok_or(SdpError::NoFingerprint)?;
     Ok(Offer { text, mids, fingerprint })
+}
+
+/// The rest of an m-line (RFC 8866 §5.14): kind, port, protocol.
+fn check_media(media: &str) -> Result<(), SdpError> {
+    let mut words = media.split(' ');
+    if !matches!(words.next(), Some("audio" | "video" | "application")) {
+        return Err(SdpError::UnknownMedia);
+    }
+    match words.nth(1) {
+        Some("UDP/TLS/RTP/SAVPF" | "UDP/DTLS/SCTP" | "DTLS/SCTP") => Ok(()),
+        _ => Err(SdpError::Unprotected),
+    }
+}
+
+/// How many m-lines a description has.
+pub fn m_lines(sdp: &str) -> usize {
+    sdp.lines().filter(|line| line.starts_with("m=")).count()
 }
 
 /// The answer with each m-line's payload types in the offer's order, so that the client's
@@ -225,10 +250,9 @@ mod tests {
     #[test]
     fn bounds_are_checked_before_parsing() {
         let with = |extra: &str| gate_offer(&format!("{OFFER}{extra}"));
-        assert_eq!(
-            with(&"m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:x\r\n".repeat(1000)),
-            Err(SdpError::TooManyMLines)
-        );
+        let audio = |i| format!("m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:x{i}\r\n");
+        let many: String = (0..1000).map(audio).collect();
+        assert_eq!(with(&many), Err(SdpError::TooManyMLines));
         assert_eq!(
             with(&"a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n".repeat(40)),
             Err(SdpError::TooManyCandidates)

@@ -59,6 +59,11 @@ impl Worker {
         let old = self.by_participant.get(&participant).copied();
         // Another certificate is another RTCPeerConnection: its client began anew.
         let stays = old.filter(|key| self.peers[key.0].fingerprint == offer.fingerprint);
+        // RFC 3264 §8: an m-line is stopped, never taken away. `str0m` would answer one too many.
+        let before = stays.map_or(0, |key| sdp::m_lines(&self.peers[key.0].offer));
+        if offer.mids.len() < before {
+            return Err(format!("the offer before had {before} m-lines; none may go"));
+        }
         let key = match stays {
             Some(key) => key,
             None => {
