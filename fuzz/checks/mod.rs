@@ -1,11 +1,19 @@
 //! What each fuzz target holds true of its input. One function a target, from bytes to a panic
 //! or none, so that libFuzzer and the plain replay of the corpora check the same.
 
+pub mod config;
 pub mod deadlines;
 pub mod demux;
+pub mod http;
 pub mod keyframes;
+pub mod names;
+pub mod offer;
 pub mod payload;
 pub mod rewriter;
+pub mod sdp;
+pub mod sdpfrag;
+pub mod signal;
+pub mod websocket;
 
 use std::time::Instant;
 
@@ -15,12 +23,20 @@ use arbitrary::{Arbitrary, Unstructured};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 13] = [
+    ("config", config::check),
     ("deadlines", deadlines::check),
     ("demux", demux::check),
+    ("http", http::check),
     ("keyframes", keyframes::check),
+    ("names", names::check),
+    ("offer", offer::check),
     ("payload", payload::check),
     ("rewriter", rewriter::check),
+    ("sdp", sdp::check),
+    ("sdpfrag", sdpfrag::check),
+    ("signal", signal::check),
+    ("websocket", websocket::check),
 ];
 
 /// When the world begins. Only differences of it matter.
