@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpPendingOffer};
+use str0m::channel::ChannelId;
 use str0m::media::{Direction, MediaKind, Mid, Pt};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
-use super::vp8::{Encoder, Judge};
+use super::vp8::{Encoder, Judge, frame_of};
 
 /// Between two frames.
 pub const FRAME_INTERVAL: Duration = Duration::from_millis(50);
@@ -34,6 +35,9 @@ pub struct Client {
     pub payload_bytes: u64,
     pub packets: u64,
     now: Instant,
+    pub channel: Option<ChannelId>,
+    /// Whole frames in the order in which they came, until somebody takes them: whose, which, when.
+    pub arrivals: Vec<(u32, u32, Instant)>,
     pending: Option<SdpPendingOffer>,
     deadline: Instant,
     outgoing: Vec<(SocketAddr, Vec<u8>)>,
@@ -41,6 +45,10 @@ pub struct Client {
 
 pub struct Sender {
     pub mid: Mid,
+    /// Between two frames.
+    pub interval: Duration,
+    /// When each frame was sent, by its number.
+    pub sent_at: Vec<Instant>,
     encoder: Encoder,
     pt: Option<Pt>,
     seq: u64,
@@ -68,6 +76,8 @@ impl Client {
             payload_bytes: 0,
             packets: 0,
             now,
+            channel: None,
+            arrivals: Vec::new(),
             pending: None,
             deadline: now,
             outgoing: Vec::new(),
@@ -81,6 +91,8 @@ impl Client {
             let mid = api.add_media(MediaKind::Video, Direction::SendOnly, None, None, None);
             self.sending = Some(Sender {
                 mid,
+                interval: FRAME_INTERVAL,
+                sent_at: Vec::new(),
                 encoder: Encoder::default(),
                 pt: None,
                 seq: u64::from(self.label) * 100 % 30_000,
@@ -93,6 +105,17 @@ impl Client {
             let mid = api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
             self.slots.insert(mid, Judge::default());
         }
+        let (offer, pending) = api.apply().expect("something to offer");
+        self.pending = Some(pending);
+        offer.to_sdp_string()
+    }
+
+    /// An offer of a data channel and a slot.
+    pub fn offer_channel(&mut self) -> String {
+        let mut api = self.rtc.sdp_api();
+        let mid = api.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
+        self.slots.insert(mid, Judge::default());
+        self.channel = Some(api.add_channel("flood".to_owned()));
         let (offer, pending) = api.apply().expect("something to offer");
         self.pending = Some(pending);
         offer.to_sdp_string()
@@ -181,6 +204,10 @@ impl Client {
                 let ssrc = packet.header.ssrc;
                 let mid = self.rtc.direct_api().stream_rx(&ssrc).expect("a known stream").mid();
                 let judge = self.slots.get_mut(&mid).expect("a slot of ours");
+                if packet.header.marker {
+                    let (label, frame) = frame_of(&packet.payload);
+                    self.arrivals.push((label, frame, packet.timestamp));
+                }
                 judge.take(
                     *packet.seq_no,
                     packet.header.timestamp,
@@ -199,7 +226,8 @@ impl Client {
         };
         let Some(media) = self.rtc.media(sender.mid) else { return };
         let pt = *sender.pt.get_or_insert(media.remote_pts()[0]);
-        sender.next_frame = now + FRAME_INTERVAL;
+        sender.next_frame = now + sender.interval;
+        sender.sent_at.push(now);
         let keyframe = std::mem::take(&mut sender.keyframe_wanted);
         let payloads = sender.encoder.frame(keyframe, self.label, sender.frames);
         let timestamp = sender.frames.wrapping_mul(4_500);

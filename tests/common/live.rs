@@ -213,20 +213,34 @@ pub struct Live {
     pub filled: Vec<Mid>,
     /// Messages that were of no use to the pump.
     pub messages: Vec<Value>,
-    udp: UdpSocket,
-    server: SocketAddr,
+    pub udp: UdpSocket,
+    pub server: SocketAddr,
+    /// Datagrams that were sent, for a test that wants them.
+    pub tap: Option<Vec<Vec<u8>>>,
+    /// The last answer.
+    pub answer: String,
 }
 
 impl Live {
     /// Joins and offers; the answer is taken by the pump.
     pub fn join(server: SocketAddr, room: &str, label: u32, send: bool, slots: usize) -> Live {
+        Live::join_with(server, room, label, |client, now| client.offer(send, slots, now))
+    }
+
+    /// The same with any offer.
+    pub fn join_with(
+        server: SocketAddr,
+        room: &str,
+        label: u32,
+        offer: impl FnOnce(&mut Client, Instant) -> String,
+    ) -> Live {
         let mut signalling = Signalling::open(server);
         let joined = signalling.join(room, &format!("n{label}"));
         let udp = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         udp.set_nonblocking(true).expect("a socket");
         let now = Instant::now();
         let mut client = Client::new(label, udp.local_addr().expect("bound"), now);
-        let sdp = client.offer(send, slots, now);
+        let sdp = offer(&mut client, now);
         signalling.request(json!({"type": "offer", "sdp": sdp}));
         Live {
             signalling,
@@ -236,6 +250,8 @@ impl Live {
             messages: Vec::new(),
             udp,
             server,
+            tap: None,
+            answer: String::new(),
         }
     }
 
@@ -245,7 +261,10 @@ impl Live {
         while let Some(message) = self.signalling.poll() {
             busy = true;
             match message["type"].as_str() {
-                Some("answer") => self.client.answer(message["sdp"].as_str().expect("text")),
+                Some("answer") => {
+                    self.answer = message["sdp"].as_str().expect("text").to_string();
+                    self.client.answer(&self.answer);
+                }
                 Some("slots") => {
                     let slots = message["slots"].as_array().expect("a list");
                     let filled = slots.iter().filter(|s| !s["track"].is_null());
@@ -264,6 +283,9 @@ impl Live {
         for (to, bytes) in self.client.poll(Instant::now()) {
             busy = true;
             debug_assert_eq!(to.port(), self.server.port());
+            if let Some(tap) = &mut self.tap {
+                tap.push(bytes.clone());
+            }
             // A full socket buffer is loss, as on any network.
             let _ = self.udp.send_to(&bytes, to);
         }

@@ -31,6 +31,13 @@ impl Encoder {
     }
 }
 
+/// Whose frame a payload belongs to, and which one.
+pub fn frame_of(payload: &[u8]) -> (u32, u32) {
+    let at = if payload[0] & 0x10 != 0 { 7 } else { 6 };
+    let number = |at: usize| payload[at..at + 4].try_into().expect("four bytes");
+    (u32::from_be_bytes(number(at)), u32::from_be_bytes(number(at + 4)))
+}
+
 /// What a decoder would make of one stream.
 #[derive(Debug, Default)]
 pub struct Judge {
@@ -78,11 +85,8 @@ impl Judge {
             self.faults.push(format!("picture id {id} after {last}"));
         }
         self.last_picture_id = Some(id);
-        let begins = payload[0] & 0x10 != 0;
-        let label_at = if begins { 7 } else { 6 };
-        let label = payload[label_at..label_at + 4].try_into().expect("four bytes");
-        self.label = Some(u32::from_be_bytes(label));
-        if begins {
+        self.label = Some(frame_of(payload).0);
+        if payload[0] & 0x10 != 0 {
             self.in_keyframe = payload[6] & 1 == 0;
             self.broken &= !self.in_keyframe;
         }

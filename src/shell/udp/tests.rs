@@ -1,4 +1,6 @@
 use super::*;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -159,6 +161,35 @@ fn what_cannot_leave_is_counted_and_the_rest_goes_on() {
     assert_eq!(a.segmentation, Segmentation::Untried);
     carries(&mut a, &mut b, &[9, 9]);
     assert_eq!(a.segmentation, Segmentation::Works);
+}
+
+/// A socket whose other end does not read, and how to make it read: the kernel's buffers for UDP
+/// over loopback never fill, those of a Unix socket do.
+fn stopped(batch: &mut UdpBatch) -> UnixDatagram {
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    batch.socket = UdpSocket::from(OwnedFd::from(ours));
+    theirs.set_nonblocking(true).unwrap();
+    theirs
+}
+
+#[test]
+fn a_full_socket_drops_and_counts_and_neither_waits_nor_tries_again() {
+    let mut batch = loopback("127.0.0.1:0");
+    let other_end = stopped(&mut batch);
+    // Of the other family, so that no name is written, which a connected Unix socket refuses.
+    let to: SocketAddr = "[::1]:9".parse().unwrap();
+    let all: Vec<_> = (0..1_000).map(|i| transmit("127.0.0.1", to, 9 + i % 2, i as u8)).collect();
+    let (mut counters, began) = (Counters::default(), Instant::now());
+    batch.send(&all, &mut counters);
+    let dropped = counters.dropped(DropReason::SocketFull);
+    assert!(dropped > 100, "{dropped}");
+    assert_eq!(counters.datagrams_out + dropped, 1_000);
+    assert!(began.elapsed() < PATIENCE / 2, "a non-blocking socket waits for nobody");
+    // Once it reads, the next ones go out.
+    let read = || std::iter::from_fn(|| other_end.recv(&mut [0; 64]).ok()).count() as u64;
+    assert!(read() > 0);
+    batch.send(&all[..4], &mut counters);
+    assert_eq!((read() > 0, counters.dropped(DropReason::SocketFull)), (true, dropped));
 }
 
 #[test]
