@@ -209,6 +209,8 @@ pub struct Live {
     pub signalling: Signalling,
     pub client: Client,
     pub participant: String,
+    /// What a `resume` shows.
+    pub session: String,
     /// Mids that hold a track, as told last.
     pub filled: Vec<Mid>,
     /// Messages that were of no use to the pump.
@@ -246,6 +248,7 @@ impl Live {
             signalling,
             client,
             participant: joined["participant"].as_str().expect("an id").to_string(),
+            session: joined["session"].as_str().expect("a secret").to_string(),
             filled: Vec::new(),
             messages: Vec::new(),
             udp,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::common::live::{Signalling, Tls, tls};
+use crate::common::live::{Live, Signalling, Tls, tls, until};
 use crate::room::{NAME, Room};
 use crate::server::Server;
 
@@ -230,4 +230,24 @@ fn who_does_not_read_is_closed() {
     println!("a reader that stopped was closed after {sent} bytes; the server grew by {grown}");
     assert!(grown < KEPT_BYTES_MAX, "{grown}");
     room.assert_calm("a stopped reader");
+}
+
+/// Silent on every way, with all connections open: a machine whose network is gone.
+#[test]
+fn somebody_who_vanishes_is_gone_in_ten_seconds() {
+    let server = Server::start(1);
+    let mut people = vec![
+        Live::join(server.address, "v", 1, false, 1),
+        Live::join(server.address, "v", 2, true, 0),
+    ];
+    let took = until(&mut people, Duration::from_secs(10), |p| p[0].sees(1));
+    assert!(took.is_some(), "one sees the other");
+    let vanished = people.pop().expect("two");
+    people[0].messages.clear();
+    let took = until(&mut people, Duration::from_secs(15), |p| {
+        p[0].messages.iter().any(|m| m["type"] == "participant_left" && m["reason"] == "lost")
+    });
+    println!("somebody who vanished was gone after {took:?}");
+    assert!(took.is_some_and(|t| t < Duration::from_millis(10_500)), "{took:?}");
+    drop(vanished);
 }
