@@ -83,5 +83,12 @@ fn scoreboard() {
     let (missing, doubled) = feedback::websocket_drop();
     let figure = format!("{missing} frames lost, {doubled} seen twice");
     all.push(row("a WebSocket that drops", &figure, "no media lost", missing + doubled == 0));
+    for (who, name) in ["publisher", "viewer"].iter().enumerate() {
+        let (gap, after_check) = feedback::rebind(who);
+        let figure =
+            format!("{:.0} ms after its first check ({:.0} in all)", ms(after_check), ms(gap));
+        let what = format!("a NAT that gives the {name} another port");
+        all.push(row(&what, &figure, "1 s", after_check < Duration::from_secs(1)));
+    }
     assert!(all.into_iter().all(|holds| holds), "a row falls short");
 }
