@@ -365,3 +365,182 @@ fn a_description_beyond_its_bounds_is_refused_before_it_is_parsed() {
     let offer = format!("{head}{}{}", candidates(32), sections(127));
     assert_eq!(gate_offer(&offer).map(|o| o.mids.len()), Ok(128), "at the bounds it is read");
 }
+
+/// A generic NACK for as many packets up to `newest` as `entries` can name.
+fn nack(media: u32, newest: u64, entries: u16) -> Vec<u8> {
+    let words = 2 + entries;
+    let mut packet = vec![0x81, 205];
+    packet.extend(words.to_be_bytes());
+    packet.extend(9u32.to_be_bytes());
+    packet.extend(media.to_be_bytes());
+    for n in 0..entries {
+        let first = (newest as u16).wrapping_sub(17 * (n + 1) - 1);
+        packet.extend(first.to_be_bytes());
+        packet.extend([0xff; 2]);
+    }
+    packet
+}
+
+/// One who sends and one who watches, for `seconds`; with a flood of NACKs or without. Gives the
+/// bytes sent to the one who watches, and how much the first NACK brought for each of its bytes.
+fn flooded(seconds: u32, flood: bool) -> (u64, u64) {
+    let mut world = World::new(1);
+    world.join(1, true, 0);
+    world.join(2, false, 1);
+    world.until(Duration::from_secs(2), |w| w.clients[&2].sees(&w.mids(2)));
+    let address = world.clients[&2].address;
+    let out = |world: &World| world.net.bytes_out[&address];
+    let mut amplification = 0;
+    for turn in 0..seconds * 200 {
+        if let Some(sender) = &mut world.clients.get_mut(&1).unwrap().sending {
+            sender.keyframe_wanted = true;
+        }
+        world.pass(Duration::from_millis(5));
+        for burst in 0..if flood && turn > 200 { 20 } else { 0 } {
+            let client = world.clients.get_mut(&2).unwrap();
+            let (ssrc, newest) = (client.slot_ssrc(), client.highest_seq);
+            let datagram = client.protect_rtcp(&nack(ssrc, newest, 25));
+            let before = out(&world);
+            world.inject(address, &datagram);
+            world.deliver();
+            if turn == 201 && burst == 0 {
+                amplification = (out(&world) - before) / datagram.len() as u64;
+            }
+        }
+    }
+    (out(&world), amplification)
+}
+
+#[test]
+fn a_flood_of_nacks_brings_a_quarter_more_at_most() {
+    let (media, _) = flooded(10, false);
+    let (with_flood, amplification) = flooded(10, true);
+    let ratio = with_flood as f64 / media as f64;
+    println!(
+        "4,000 NACKs a second: {ratio:.3} times the media; the first brought {amplification}x"
+    );
+    assert!(ratio <= 1.25, "{ratio}");
+    assert!(ratio > 1.1, "what was asked for first is sent again: {ratio}");
+    assert!(amplification < 600, "{amplification}");
+}
+
+/// How many of the packets that were sent came, with a share of them lost on the way.
+fn received_in_spite_of(loss_percent: u32) -> f64 {
+    let mut world = World::new(1);
+    world.join(1, true, 0);
+    world.join(2, false, 1);
+    world.until(Duration::from_secs(2), |w| w.clients[&2].sees(&w.mids(2)));
+    let (address, mut chance) = (world.clients[&2].address, 7u32);
+    world.net.loses = Some(Box::new(move |client, to_server, bytes| {
+        chance = chance.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let media = bytes[0] >= 128 && (96..=127).contains(&(bytes[1] & 0x7f));
+        !to_server && client == address && media && (chance >> 8) % 100 < loss_percent
+    }));
+    let before = (world.clients[&2].packets, world.clients[&1].sending.as_ref().unwrap().seq);
+    world.pass(Duration::from_secs(60));
+    let (client, sender) = (&world.clients[&2], world.clients[&1].sending.as_ref().unwrap());
+    (client.packets - before.0) as f64 / (sender.seq - before.1) as f64
+}
+
+#[test]
+fn an_honest_receiver_with_loss_recovers() {
+    for loss in [5, 10] {
+        let received = 100.0 * received_in_spite_of(loss);
+        println!("{loss} % lost: {received:.2} % came in the end");
+        assert!(received > 99.0, "{received}");
+    }
+}
+
+#[test]
+fn a_flood_of_feedback_is_bounded() {
+    let mut world = two_in_a_call(1);
+    let address = world.clients[&2].address;
+    world.clients.get_mut(&1).unwrap().asked.clear();
+    world.clients.values_mut().for_each(|c| c.media_gap = Duration::ZERO);
+    for _ in 0..300 {
+        for _ in 0..20 {
+            let client = world.clients.get_mut(&2).unwrap();
+            let mut pli = vec![0x81, 206, 0, 2, 0, 0, 0, 9];
+            pli.extend(client.slot_ssrc().to_be_bytes());
+            let datagram = client.protect_rtcp(&pli);
+            world.inject(address, &datagram);
+            world.inject(address, &datagram);
+        }
+        world.pass(Duration::from_millis(10));
+    }
+    let asked = world.clients[&1].asked.len();
+    println!("2,000 PLIs a second for 3 s: {asked} reached the publisher");
+    assert!((3..=7).contains(&asked), "{asked}");
+    assert!(world.dropped(DropReason::RtcpRate) > 1_000);
+    assert!(world.dropped(DropReason::RtcpReplay) > 1_000);
+    let gap = world.clients[&1].media_gap;
+    assert!(gap < Duration::from_millis(100), "others have {gap:?}");
+}
+
+#[test]
+fn numbers_wrap_through_publisher_and_slot() {
+    let mut world = World::new(2);
+    world.join(1, true, 0);
+    world.join(2, false, 1);
+    let sender = world.clients.get_mut(&1).unwrap().sending.as_mut().unwrap();
+    (sender.seq, sender.frames) = (32_000, u32::MAX / 4_500 - 20);
+    world.until(Duration::from_secs(2), |w| w.clients[&2].sees(&w.mids(2)));
+    let before = world.clients[&2].packets;
+    for _ in 0..18_000 {
+        let sender = world.clients.get_mut(&1).unwrap().sending.as_mut().unwrap();
+        sender.keyframe_wanted = true;
+        world.pass(common::client::FRAME_INTERVAL);
+    }
+    let packets = world.clients[&2].packets - before;
+    assert!(packets > 70_000, "{packets}: each stream's 16 bits were used up");
+    world.assert_no_faults();
+}
+
+#[test]
+fn hostile_sequence_numbers_are_felt_by_nobody_else() {
+    let mut world = World::new(1);
+    for id in 1..=3 {
+        world.join(id, true, 2);
+    }
+    world.until(Duration::from_secs(2), World::all_see);
+    world.clients.get_mut(&3).unwrap().media_gap = Duration::ZERO;
+    let jumps: [i64; 8] = [10_000, -5_000, 40_000, 32_768, -32_768, 65_536, 1, -60_000];
+    for jump in jumps.into_iter().cycle().take(64) {
+        let sender = world.clients.get_mut(&1).unwrap().sending.as_mut().unwrap();
+        sender.seq = sender.seq.saturating_add_signed(jump);
+        sender.keyframe_wanted = jump % 3 == 0;
+        world.pass(Duration::from_millis(120));
+    }
+    let gap = world.clients[&3].media_gap;
+    assert!(gap < Duration::from_millis(100), "{gap:?}");
+    assert_eq!(world.workers[0].counters_mut().panics, 0);
+    let sees_two = |judge: &&common::vp8::Judge| judge.label == Some(2);
+    let judge = world.clients[&3].slots.values().find(sees_two).expect("the other publisher");
+    assert!(judge.faults.is_empty(), "{:?}", judge.faults);
+}
+
+#[test]
+fn ssrcs_that_collide_mix_nothing_up() {
+    let mut world = two_in_a_call(1);
+    world.join(3, true, 2);
+    world.pass(Duration::from_secs(1));
+    // The first sends with the SSRC of what it receives, the third with the same.
+    let taken = world.clients.get_mut(&1).unwrap().slot_ssrc();
+    for id in [1, 3] {
+        let client = world.clients.get_mut(&id).unwrap();
+        let sender = client.sending.as_mut().unwrap();
+        sender.keyframe_wanted = true;
+        let (mid, rtx) = (sender.mid, 4_000_000_000 + id as u32);
+        let mut api = client.rtc.direct_api();
+        api.reset_stream_tx(mid, None, taken.into(), Some(rtx.into()));
+    }
+    world.pass(Duration::from_secs(3));
+    assert_eq!(world.workers[0].counters_mut().panics, 0);
+    let seen: Vec<_> = world.clients[&2].slots.values().map(|j| (j.label, j.frames)).collect();
+    println!("the second sees {seen:?}");
+    for judge in world.clients.values().flat_map(|c| c.slots.values()) {
+        assert!(judge.faults.is_empty(), "{:?}", judge.faults);
+    }
+    let judge = world.clients[&1].slots.values().next().unwrap();
+    assert!(judge.label.is_some_and(|from| from != 1), "nobody gets their own");
+}

@@ -20,6 +20,14 @@ pub enum DropReason {
     AddressTaken,
     /// DTLS, RTP or RTCP from an address without a validated ICE check.
     UnknownAddress,
+    /// RTCP beyond what a peer may send.
+    RtcpRate,
+    /// RTCP whose tag does not fit, or from before there were keys.
+    RtcpForged,
+    /// RTCP that came before.
+    RtcpReplay,
+    /// A retransmission that a subscriber may not have (again, so soon, so much).
+    NackRefused,
     /// Something that `str0m` could not parse or refused.
     Refused,
     /// A packet of a stream that belongs to no track.
@@ -42,7 +50,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons with their metric label, in the order of their discriminants.
-    pub const ALL: [(DropReason, &'static str); 17] = [
+    pub const ALL: [(DropReason, &'static str); 21] = [
         (DropReason::UnknownProtocol, "unknown_protocol"),
         (DropReason::MalformedStun, "malformed_stun"),
         (DropReason::UnknownUfrag, "unknown_ufrag"),
@@ -51,6 +59,10 @@ impl DropReason {
         (DropReason::AddressLimit, "address_limit"),
         (DropReason::AddressTaken, "address_taken"),
         (DropReason::UnknownAddress, "unknown_address"),
+        (DropReason::RtcpRate, "rtcp_rate"),
+        (DropReason::RtcpForged, "rtcp_forged"),
+        (DropReason::RtcpReplay, "rtcp_replay"),
+        (DropReason::NackRefused, "nack_refused"),
         (DropReason::Refused, "refused"),
         (DropReason::UnknownStream, "unknown_stream"),
         (DropReason::Codec, "codec"),

@@ -107,6 +107,24 @@ pub const PATH_SILENT_AFTER: Duration = Duration::from_millis(500);
 /// A WHIP or WHEP session that did not connect in this time, or whose peer was lost.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A retransmission is not repeated for so long: about a round trip. Shorter doubles what a client
+/// asks for twice; longer delays the second attempt at a packet that was lost twice.
+pub const RESEND_AFTER: Duration = Duration::from_millis(80);
+/// Of the bytes of media to a subscriber, one in so many more may be retransmissions: in total at
+/// most 1.25 times the media. Smaller feeds a flood of NACKs; larger stops mending at less loss.
+pub const RESEND_SHARE: u64 = 4;
+/// Unused bytes of that share which a subscriber may save up for a burst of loss.
+pub const RESEND_BURST_BYTES: u64 = 128 * 1024;
+/// Retransmissions to one subscriber in one turn.
+pub const RESENDS_PER_TURN: usize = 64;
+/// Packets of one slot that may be sent again: at 400 a second, more than a second of video.
+pub const SENT_PACKETS_KEPT: usize = 512;
+/// And for how long: a retransmission that comes later than this comes too late to be shown.
+pub const SENT_KEPT_FOR: Duration = Duration::from_secs(3);
+/// Datagrams of RTCP from one peer. A browser with 50 videos sends a report for each a second,
+/// transport feedback 20 times, and NACKs at most every 20 ms for those that lose.
+pub const RTCP_PER_PEER: Rate = Rate::per_second(1_000, 1_000);
+
 /// Between two keyframe requests to one publisher's stream, asked again until one came: two a
 /// second however many join. Lower costs the publisher's bitrate (RFC 4585 §6.3.1 leaves it to the
 /// sender); higher delays the first picture of whoever came just after a keyframe.

@@ -11,4 +11,5 @@
 
 pub mod keyframes;
 pub mod packet;
+pub mod resend;
 pub mod rewrite;

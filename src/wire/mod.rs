@@ -17,6 +17,7 @@ pub mod dtls;
 pub mod http;
 pub mod names;
 pub mod payload;
+pub mod rtcp;
 pub mod sdp;
 pub mod sdpfrag;
 pub mod signal;

@@ -10,6 +10,7 @@ use str0m::crypto::dtls::{
 };
 use str0m::crypto::{CryptoError, CryptoProvider, Sha1HmacProvider};
 
+use super::tap::Tap;
 use crate::wire::dtls::{self, Admission};
 
 /// Shared by all peers of all workers.
@@ -32,9 +33,11 @@ impl Crypto {
         self.provider.sha1_hmac_provider
     }
 
-    /// Any other provider, for simulation. It must be able to make certificates.
+    /// Any other provider, for simulation. It must be able to make certificates. Made once for all
+    /// workers: providers live as long as the process.
     #[expect(clippy::expect_used, reason = "at start, before there is anything to lose")]
-    pub fn with(provider: CryptoProvider) -> Crypto {
+    pub fn with(mut provider: CryptoProvider) -> Crypto {
+        provider.dtls_provider = Box::leak(Box::new(Tap(provider.dtls_provider)));
         let certificate = provider.dtls_provider.generate_certificate();
         Crypto {
             certificate: Arc::new(certificate.expect("the provider makes certificates")),
@@ -71,7 +74,8 @@ impl DtlsProvider for SharedConfig {
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
         let config = CONFIG.clone().map_err(CryptoError::Other)?;
         let dtls = dimpl::Dtls::new_12(config, certificate.clone(), now);
-        Ok(Box::new(Instance { dtls, certificate: certificate.clone(), now, phase: Phase::New }))
+        let certificate = certificate.clone();
+        Ok(Box::new(Instance { dtls, certificate, now, phase: Phase::New }))
     }
 }
 

@@ -5,12 +5,14 @@
     reason = "keys come from tables that forget a peer together with it; workers from their count"
 )]
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use str0m::net::{DatagramRecv, Protocol as Transport, Receive};
 use str0m::{Event, IceConnectionState, Input, Output};
 
+use super::feedback::is_rtcp;
 use super::guard::AtWork;
 use super::mux::{FourTuple, Owner, PeerKey};
 use super::paths::{Move, Path, TUPLE_KEPT};
@@ -214,7 +216,16 @@ impl Worker {
 
     fn receive(&mut self, now: Instant, key: PeerKey, tuple: FourTuple, bytes: &[u8]) {
         self.at_work = AtWork::Peer(key);
-        let Some(receive) = self.parse(tuple, bytes) else {
+        let mut bytes = Cow::Borrowed(bytes);
+        if is_rtcp(&bytes) {
+            match self.weigh_rtcp(key, tuple, &bytes, now) {
+                Ok(Cow::Owned(kept)) if kept.is_empty() => return,
+                Ok(Cow::Owned(kept)) => bytes = Cow::Owned(kept),
+                Ok(Cow::Borrowed(_)) => {}
+                Err(reason) => return self.counters.drop(reason, 1),
+            }
+        }
+        let Some(receive) = self.parse(tuple, &bytes) else {
             self.counters.drop(DropReason::Refused, 1);
             return;
         };
@@ -222,9 +233,6 @@ impl Worker {
         // never ends a session by itself.
         let peer = &mut self.peers[key.0];
         peer.arrived_on = Some(tuple);
-        if matches!(bytes, [128..=191, 192..=223, ..]) {
-            peer.paths.heard(tuple, now);
-        }
         if let Err(error) = self.peers[key.0].rtc.handle_input(Input::Receive(now, receive)) {
             self.counters.drop(DropReason::Refused, 1);
             log::debug!(

@@ -16,6 +16,7 @@
 
 mod convert;
 mod crypto;
+mod feedback;
 mod forward;
 mod guard;
 mod ingress;
@@ -24,6 +25,8 @@ mod mux;
 mod negotiate;
 mod paths;
 mod peer;
+pub mod srtcp;
+pub mod tap;
 mod tracks;
 
 use std::collections::{HashMap, VecDeque};

@@ -14,8 +14,8 @@ use str0m::{Candidate, IceCreds};
 
 use super::guard::AtWork;
 use super::mux::PeerKey;
-use super::peer::{Peer, PeerTrack, Slot};
-use super::{Worker, convert};
+use super::peer::{Peer, PeerTrack, Slot, Transport};
+use super::{Worker, convert, tap};
 use crate::base::ids::{ParticipantId, TrackId};
 use crate::base::limits::TRACKS_PER_PARTICIPANT_MAX;
 use crate::room::mail::{
@@ -102,6 +102,7 @@ impl Worker {
             .set_dtls_cert((*self.config.crypto.certificate).clone())
             .set_local_ice_credentials(creds.clone())
             .build(now);
+        let keys = tap::take_slot();
         for address in &self.config.candidates {
             let candidate = Candidate::host(*address, "udp").map_err(|e| e.to_string())?;
             rtc.add_local_candidate(candidate);
@@ -110,7 +111,7 @@ impl Worker {
             letter.address,
             letter.room.clone(),
             letter.role.clone(),
-            (rtc, creds.clone()),
+            Transport { rtc, credentials: creds.clone(), keys },
         );
         let key = PeerKey(self.peers.insert(peer));
         self.by_participant.insert(letter.address.participant, key);

@@ -8,13 +8,18 @@ use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
 use str0m::{Candidate, IceCreds, Input, Rtc};
 
 use super::convert;
+use super::feedback::Feedback;
 use super::mux::FourTuple;
 use super::paths::Paths;
+use super::tap::KeySlot;
 use crate::base::counters::{Counters, DropReason};
 use crate::base::ids::TrackId;
+
+use crate::base::limits::{SENT_KEPT_FOR, SENT_PACKETS_KEPT};
 use crate::base::rng::Rng;
 use crate::media::keyframes::REPEAT_AFTER;
 use crate::media::packet::Packet;
+use crate::media::resend::SentPackets;
 use crate::media::rewrite::Rewriter;
 use crate::room::mail::{Address, Role, RoomName, TrackRef};
 use crate::wire::codec::{Codec, Kind};
@@ -34,6 +39,9 @@ pub struct Peer {
     /// The last offer, as it was given to `str0m`.
     pub offer: String,
     pub paths: Paths,
+    /// Its SRTP keys, once the handshake is done.
+    pub keys: KeySlot,
+    pub feedback: Feedback,
     pub tracks: Vec<PeerTrack>,
     pub slots: Vec<Slot>,
     /// DTLS is up.
@@ -48,6 +56,13 @@ pub struct Peer {
     pub arrived_on: Option<FourTuple>,
     /// The publisher's streams that were seen, so that a packet finds its track without asking.
     streams: Vec<(Ssrc, TrackId)>,
+}
+
+/// What a peer is reached by.
+pub struct Transport {
+    pub rtc: Rtc,
+    pub credentials: IceCreds,
+    pub keys: KeySlot,
 }
 
 /// What the client sends on one m-line.
@@ -70,6 +85,10 @@ pub struct Slot {
     /// What it may carry, with the payload type for it.
     pub codecs: Vec<(Codec, Pt)>,
     pub track: Option<TrackRef>,
+    /// Of the outgoing stream, once something was sent.
+    pub ssrc: Option<Ssrc>,
+    /// What may be asked for again.
+    pub sent: SentPackets,
     rewriter: Rewriter,
     /// When a keyframe was last asked for on this slot's behalf.
     asked: Option<Instant>,
@@ -85,8 +104,8 @@ pub struct Sent {
 
 impl Peer {
     /// A client that has made its first offer; nothing is negotiated yet.
-    pub fn new(address: Address, room: RoomName, role: Role, transport: (Rtc, IceCreds)) -> Peer {
-        let (rtc, credentials) = transport;
+    pub fn new(address: Address, room: RoomName, role: Role, transport: Transport) -> Peer {
+        let Transport { rtc, credentials, keys } = transport;
         Peer {
             address,
             room,
@@ -96,6 +115,8 @@ impl Peer {
             credentials,
             offer: String::new(),
             paths: Paths::new(),
+            keys,
+            feedback: Feedback::default(),
             tracks: Vec::new(),
             slots: Vec::new(),
             connected: false,
@@ -204,6 +225,11 @@ impl Peer {
         let Some(stream) = direct.stream_tx_by_mid(mid, None) else {
             return sent;
         };
+        if slot.ssrc.is_none() {
+            // What may be sent again is decided here, not by a ratio of its own.
+            stream.set_rtx_cache(SENT_PACKETS_KEPT, SENT_KEPT_FOR, None);
+            slot.ssrc = Some(stream.ssrc());
+        }
         for packet in packets {
             let Some(pt) = slot.payload_type(packet.codec) else {
                 counters.drop(DropReason::Codec, 1);
@@ -219,6 +245,11 @@ impl Peer {
             };
             let values =
                 convert::extension_values(&packet.extensions, rewritten.dependency_descriptor);
+            let nackable = slot.kind == Kind::Video;
+            if nackable {
+                let (seq, bytes) = (rewritten.seq as u16, rewritten.payload.len());
+                slot.sent.sent(seq, bytes, now, &mut self.feedback.resends);
+            }
             let write = RtpWrite::new(
                 pt,
                 rewritten.seq.into(),
@@ -226,7 +257,6 @@ impl Peer {
                 packet.received,
                 rewritten.payload,
             );
-            let nackable = slot.kind == Kind::Video;
             stream.write_rtp(write.marker(packet.marker).ext_vals(values).nackable(nackable));
             sent.packets += 1;
         }
@@ -287,7 +317,8 @@ impl Slot {
     ) -> Slot {
         let chance = rng.next_u64();
         let rewriter = Rewriter::new((chance >> 32) as u16, chance as u32);
-        Slot { mid, name, kind, codecs, track: None, rewriter, asked: None }
+        let (ssrc, sent) = (None, SentPackets::default());
+        Slot { mid, name, kind, codecs, track: None, ssrc, sent, rewriter, asked: None }
     }
 
     /// Puts another track (or none) in.

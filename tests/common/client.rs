@@ -3,16 +3,20 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::ChannelId;
+use str0m::crypto::CryptoProvider;
 use str0m::media::{Direction, MediaKind, Mid, Pt};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use super::vp8::{Encoder, Judge, frame_of};
+use trackyard::worker::srtcp::Srtcp;
+use trackyard::worker::tap::{self, KeySlot, Tap};
 
 /// Between two frames.
 pub const FRAME_INTERVAL: Duration = Duration::from_millis(50);
@@ -34,6 +38,10 @@ pub struct Client {
     /// Bytes of RTP payload and packets that came, for the first time or again.
     pub payload_bytes: u64,
     pub packets: u64,
+    /// Of the newest packet that came.
+    pub highest_seq: u64,
+    keys: KeySlot,
+    srtcp: Option<(Srtcp, u32)>,
     now: Instant,
     pub channel: Option<ChannelId>,
     /// Whole frames in the order in which they came, until somebody takes them: whose, which, when.
@@ -51,15 +59,27 @@ pub struct Sender {
     pub sent_at: Vec<Instant>,
     encoder: Encoder,
     pt: Option<Pt>,
-    seq: u64,
-    frames: u32,
+    pub seq: u64,
+    pub frames: u32,
     next_frame: Instant,
-    keyframe_wanted: bool,
+    pub keyframe_wanted: bool,
+}
+
+/// What `str0m` runs on, with its keys laid open.
+fn tapped_provider() -> Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+        let standard = str0m::crypto::from_feature_flags();
+        let dtls_provider = Box::leak(Box::new(Tap(standard.dtls_provider)));
+        Arc::new(CryptoProvider { dtls_provider, ..standard })
+    });
+    PROVIDER.clone()
 }
 
 impl Client {
     pub fn new(label: u32, address: SocketAddr, now: Instant) -> Client {
-        let mut rtc = Rtc::builder().set_rtp_mode(true).clear_codecs().enable_vp8(true).build(now);
+        let config = Rtc::builder().set_rtp_mode(true).clear_codecs().enable_vp8(true);
+        let mut rtc = config.set_crypto_provider(tapped_provider()).build(now);
+        let keys = tap::take_slot();
         rtc.add_local_candidate(Candidate::host(address, "udp").expect("a valid address"));
         Client {
             rtc,
@@ -75,6 +95,9 @@ impl Client {
             media_gap: Duration::ZERO,
             payload_bytes: 0,
             packets: 0,
+            highest_seq: 0,
+            keys,
+            srtcp: None,
             now,
             channel: None,
             arrivals: Vec::new(),
@@ -173,6 +196,24 @@ impl Client {
         }
     }
 
+    /// A datagram of RTCP that `str0m` would not send, protected as if it did.
+    pub fn protect_rtcp(&mut self, compound: &[u8]) -> Vec<u8> {
+        let (srtcp, index) = self.srtcp.get_or_insert_with(|| {
+            let (keys, provider) = (self.keys.get().expect("connected"), tapped_provider());
+            let srtcp = Srtcp::new(&provider, keys.profile, &keys.material, true);
+            (srtcp.expect("a known profile"), 1 << 20)
+        });
+        *index += 1;
+        srtcp.seal(compound, *index).expect("a whole header")
+    }
+
+    /// The SSRC that the server uses on the first slot.
+    pub fn slot_ssrc(&mut self) -> u32 {
+        let mid = *self.slots.keys().next().expect("a slot");
+        let mut api = self.rtc.direct_api();
+        *api.stream_rx_by_mid(mid, None).expect("something came").ssrc()
+    }
+
     /// When [`Self::poll`] has something to do.
     pub fn deadline(&self) -> Instant {
         let frame = self.sending.as_ref().filter(|_| self.connected).map(|s| s.next_frame);
@@ -201,6 +242,7 @@ impl Client {
                 self.media = Some(self.now);
                 self.payload_bytes += packet.payload.len() as u64;
                 self.packets += 1;
+                self.highest_seq = self.highest_seq.max(*packet.seq_no);
                 let ssrc = packet.header.ssrc;
                 let mid = self.rtc.direct_api().stream_rx(&ssrc).expect("a known stream").mid();
                 let judge = self.slots.get_mut(&mid).expect("a slot of ours");

@@ -1,0 +1,139 @@
+//! RTCP as an SFU must look into it (RFC 3550 §6, RFC 4585 §6): compound packets taken apart, and
+//! the retransmission requests among them.
+
+/// Generic NACK: transport-layer feedback (205), format 1 (RFC 4585 §6.2.1).
+const TRANSPORT_FEEDBACK: u8 = 205;
+const FORMAT_NACK: u8 = 1;
+
+/// The packets of a compound, in order. Ends at the first that is malformed.
+pub fn packets(mut compound: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let [first, _, l0, l1] = *compound.first_chunk::<4>()?;
+        let bytes = 4 * (usize::from(u16::from_be_bytes([l0, l1])) + 1);
+        let (packet, rest) = compound.split_at_checked(bytes)?;
+        compound = rest;
+        (first >> 6 == 2).then_some(packet)
+    })
+}
+
+/// Copies a compound to `kept` without the retransmissions that `allows` refuses, given the SSRC
+/// of the stream and the sequence number; gives how many it refused. What is malformed at its end
+/// is left out.
+pub fn keep_allowed(
+    compound: &[u8],
+    kept: &mut Vec<u8>,
+    mut allows: impl FnMut(u32, u16) -> bool,
+) -> u64 {
+    let mut refused = 0;
+    for packet in packets(compound) {
+        let Some((ssrc, entries)) = nack(packet) else {
+            kept.extend_from_slice(packet);
+            continue;
+        };
+        let start = kept.len();
+        kept.extend_from_slice(packet.get(..12).unwrap_or_default());
+        for [p0, p1, b0, b1] in entries {
+            let (first, bits) = (u16::from_be_bytes([p0, p1]), u16::from_be_bytes([b0, b1]));
+            let asked = (0..17).filter(|i| *i == 0 || bits >> (i - 1) & 1 == 1);
+            let mut allowed = asked.map(|i| first.wrapping_add(i)).filter(|seq| {
+                let allowed = allows(ssrc, *seq);
+                refused += u64::from(!allowed);
+                allowed
+            });
+            let Some(pid) = allowed.next() else { continue };
+            let rest = allowed.fold(0u16, |bits, seq| bits | 1 << (seq.wrapping_sub(pid) - 1));
+            kept.extend(pid.to_be_bytes());
+            kept.extend(rest.to_be_bytes());
+        }
+        let words = (kept.len() - start) / 4;
+        if words <= 3 {
+            kept.truncate(start);
+        } else if let Some([l0, l1]) = kept.get_mut(start + 2..start + 4) {
+            [*l0, *l1] = ((words - 1) as u16).to_be_bytes();
+        }
+    }
+    refused
+}
+
+/// The media SSRC and the entries of a generic NACK: packet id and bitmask of the following.
+fn nack(packet: &[u8]) -> Option<(u32, impl Iterator<Item = [u8; 4]>)> {
+    let ([first, kind, _, _, _, _, _, _, ssrc @ ..], entries) = packet.split_first_chunk::<12>()?;
+    // Padding would stand where entries are expected; nobody pads a NACK.
+    let is_nack = *kind == TRANSPORT_FEEDBACK && first & 0x3f == FORMAT_NACK;
+    let entries = entries.as_chunks::<4>().0.iter().copied();
+    is_nack.then_some((u32::from_be_bytes(*ssrc), entries))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RR: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 9];
+
+    fn nack_of(entries: &[(u16, u16)]) -> Vec<u8> {
+        let mut packet = vec![0x81, 205, 0, 2 + entries.len() as u8, 0, 0, 0, 9, 0, 0, 0, 7];
+        for (pid, bits) in entries {
+            packet.extend(pid.to_be_bytes());
+            packet.extend(bits.to_be_bytes());
+        }
+        packet
+    }
+
+    fn keep(compound: &[u8], allows: impl FnMut(u32, u16) -> bool) -> (Vec<u8>, u64) {
+        let mut kept = Vec::new();
+        let refused = keep_allowed(compound, &mut kept, allows);
+        (kept, refused)
+    }
+
+    #[test]
+    fn what_is_allowed_passes_byte_for_byte() {
+        let compound = [&RR[..], &nack_of(&[(10, 0b101), (65_535, 1)])].concat();
+        let mut asked = Vec::new();
+        let (kept, refused) = keep(&compound, |ssrc, seq| {
+            asked.push((ssrc, seq));
+            true
+        });
+        assert_eq!((kept, refused), (compound, 0));
+        assert_eq!(asked, [(7, 10), (7, 11), (7, 13), (7, 65_535), (7, 0)]);
+    }
+
+    #[test]
+    fn what_is_refused_is_cut_out() {
+        let compound = [&RR[..], &nack_of(&[(10, 0b101), (50, 0)]), &RR[..]].concat();
+        let (kept, refused) = keep(&compound, |_, seq| seq == 11 || seq == 13);
+        let expected = [&RR[..], &nack_of(&[(11, 0b10)]), &RR[..]].concat();
+        assert_eq!((kept, refused), (expected, 2));
+        let (kept, refused) = keep(&compound, |_, _| false);
+        assert_eq!((kept, refused), ([RR, RR].concat(), 4));
+        assert_eq!(keep(&nack_of(&[(1, 0xffff)]), |_, _| false), (Vec::new(), 17));
+    }
+
+    #[test]
+    fn any_pattern_is_kept_as_it_was_chosen() {
+        for bits in 0..=u16::MAX {
+            let wanted = |seq: u16| seq.wrapping_mul(40_503) & 64 == 0;
+            let mut first = Vec::new();
+            let (kept, _) = keep(&nack_of(&[(65_530, bits)]), |_, seq| {
+                first.extend(wanted(seq).then_some(seq));
+                wanted(seq)
+            });
+            let mut second = Vec::new();
+            keep(&kept, |_, seq| {
+                second.push(seq);
+                true
+            });
+            assert_eq!(first, second);
+        }
+    }
+
+    #[test]
+    fn what_is_malformed_ends_the_compound() {
+        let compound = [&RR[..], &nack_of(&[(10, 0)])].concat();
+        for cut in 0..compound.len() {
+            let (kept, refused) = keep(&compound[..cut], |_, _| true);
+            assert_eq!(refused, 0);
+            assert_eq!(kept.len(), if cut < 8 { 0 } else { 8 }, "cut at {cut}");
+        }
+        assert_eq!(keep(&[0, 1, 0, 0, 1, 1, 1, 1], |_, _| true), (Vec::new(), 0), "a version of 0");
+    }
+}

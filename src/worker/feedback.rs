@@ -1,0 +1,78 @@
+//! What a client says about what it receives, weighed before `str0m` acts on it: `str0m` would
+//! send again whatever is asked for, as often as it is asked for.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "keys come from tables that forget a peer together with it; workers from their count"
+)]
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use super::Worker;
+use super::mux::{FourTuple, PeerKey};
+use super::srtcp::{NotOpened, Srtcp};
+use crate::base::bucket::Bucket;
+use crate::base::counters::DropReason;
+use crate::base::limits::RTCP_PER_PEER;
+use crate::media::resend::ResendBudget;
+use crate::wire::rtcp;
+
+/// A peer's RTCP.
+#[derive(Debug, Default)]
+pub struct Feedback {
+    rate: Bucket,
+    /// From its first datagram on.
+    srtcp: Option<Srtcp>,
+    /// What may still be sent again to it.
+    pub resends: ResendBudget,
+    /// The last compound, opened; and what is left of it.
+    plain: Vec<u8>,
+    kept: Vec<u8>,
+}
+
+/// Whether `str0m` takes a datagram for RTCP (RFC 5761 §4, with or without the marker bit).
+pub fn is_rtcp(datagram: &[u8]) -> bool {
+    matches!(datagram, [128..=191, kind, ..] if matches!(kind & 0x7f, 64..=95))
+}
+
+impl Worker {
+    /// A datagram of RTCP as `str0m` may have it: as it is, or without what may not be sent again.
+    pub(super) fn weigh_rtcp<'a>(
+        &mut self,
+        key: PeerKey,
+        tuple: FourTuple,
+        datagram: &'a [u8],
+        now: Instant,
+    ) -> Result<Cow<'a, [u8]>, DropReason> {
+        let peer = &mut self.peers[key.0];
+        let feedback = &mut peer.feedback;
+        if !feedback.rate.take(now, RTCP_PER_PEER) {
+            return Err(DropReason::RtcpRate);
+        }
+        if feedback.srtcp.is_none() {
+            let keys = peer.keys.get().ok_or(DropReason::RtcpForged)?;
+            let provider = &self.config.crypto.provider;
+            feedback.srtcp = Srtcp::new(provider, keys.profile, &keys.material, keys.from_client);
+        }
+        let srtcp = feedback.srtcp.as_mut().ok_or(DropReason::RtcpForged)?;
+        let index = srtcp.open(datagram, &mut feedback.plain).map_err(|e| match e {
+            NotOpened::Forged => DropReason::RtcpForged,
+            NotOpened::Replayed => DropReason::RtcpReplay,
+        })?;
+        peer.paths.heard(tuple, now);
+        feedback.kept.clear();
+        let (slots, resends) = (&mut peer.slots, &mut feedback.resends);
+        let refused = rtcp::keep_allowed(&feedback.plain, &mut feedback.kept, |ssrc, seq| {
+            let slot = slots.iter_mut().find(|s| s.ssrc.is_some_and(|own| *own == ssrc));
+            slot.is_some_and(|s| s.sent.grant(seq, now, resends))
+        });
+        if feedback.kept == feedback.plain {
+            return Ok(Cow::Borrowed(datagram));
+        }
+        self.counters.drop(DropReason::NackRefused, refused);
+        // The sender's SSRC stands in the first packet, which may be gone.
+        let sealed = srtcp.seal(&feedback.kept, index);
+        Ok(Cow::Owned(sealed.unwrap_or_default()))
+    }
+}
