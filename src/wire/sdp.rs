@@ -132,6 +132,11 @@ fn check_media(media: &str) -> Result<(), SdpError> {
     }
 }
 
+/// The `a=mid` values of a description, in order.
+pub fn mids(sdp: &str) -> impl Iterator<Item = &str> {
+    sdp.lines().filter_map(|line| line.trim_end().strip_prefix("a=mid:"))
+}
+
 /// How many m-lines a description has.
 pub fn m_lines(sdp: &str) -> usize {
     sdp.lines().filter(|line| line.starts_with("m=")).count()

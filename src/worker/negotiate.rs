@@ -23,7 +23,7 @@ use crate::room::mail::{
     ToWorker, TrackOffer,
 };
 use crate::wire::sdp;
-use crate::wire::signal::{ErrorCode, OwnTrack, RequestId, Source, TrackDescription};
+use crate::wire::signal::{ErrorCode, LeaveReason, OwnTrack, RequestId, Source, TrackDescription};
 use crate::wire::ufrag;
 
 /// [`crate::room::mail::PeerLetter::Offer`] as a value of its own.
@@ -84,6 +84,14 @@ impl Worker {
                 return Err(error.to_string());
             }
         };
+        if !sdp::mids(&answer).eq(offer.mids.iter().map(String::as_str)) {
+            // `str0m` left an m-line out, and what it now thinks was agreed fits nobody else.
+            match fresh {
+                true => self.close(key, now),
+                false => self.lose(key, LeaveReason::Closed, "its offer has no answer", now),
+            }
+            return Err("an m-line that cannot be answered".into());
+        }
         let answer = self.own_ice_credentials(key, answer);
         let peer = &mut self.peers[key.0];
         peer.fingerprint = offer.fingerprint;
