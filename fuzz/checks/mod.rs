@@ -4,16 +4,19 @@
 pub mod config;
 pub mod deadlines;
 pub mod demux;
+pub mod gate;
 pub mod http;
 pub mod keyframes;
 pub mod names;
 pub mod offer;
 pub mod payload;
 pub mod rewriter;
+pub mod room;
 pub mod sdp;
 pub mod sdpfrag;
 pub mod signal;
 pub mod websocket;
+pub mod worker;
 
 use std::time::Instant;
 
@@ -23,20 +26,23 @@ use arbitrary::{Arbitrary, Unstructured};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 16] = [
     ("config", config::check),
     ("deadlines", deadlines::check),
     ("demux", demux::check),
+    ("gate", gate::check),
     ("http", http::check),
     ("keyframes", keyframes::check),
     ("names", names::check),
     ("offer", offer::check),
     ("payload", payload::check),
     ("rewriter", rewriter::check),
+    ("room", room::check),
     ("sdp", sdp::check),
     ("sdpfrag", sdpfrag::check),
     ("signal", signal::check),
     ("websocket", websocket::check),
+    ("worker", worker::check),
 ];
 
 /// When the world begins. Only differences of it matter.

@@ -27,6 +27,8 @@ pub struct Client {
     pub address: SocketAddr,
     pub connected: bool,
     pub closed: bool,
+    /// Its transport gave up, and said why.
+    pub broken: Option<String>,
     pub sending: Option<Sender>,
     pub slots: HashMap<Mid, Judge>,
     pub keyframe_requests: u64,
@@ -87,6 +89,7 @@ impl Client {
             address,
             connected: false,
             closed: false,
+            broken: None,
             sending: None,
             slots: HashMap::new(),
             keyframe_requests: 0,
@@ -172,6 +175,9 @@ impl Client {
     /// One datagram. `str0m` wants to be drained after each.
     pub fn receive(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
         self.now = now;
+        if self.broken.is_some() {
+            return;
+        }
         let Ok(receive) = Receive::new(Protocol::Udp, source, self.address, bytes) else { return };
         self.rtc.handle_input(Input::Receive(now, receive)).expect("the server speaks well");
         self.drain();
@@ -180,6 +186,10 @@ impl Client {
     /// Sends what is due, and gives what is to be transmitted.
     pub fn poll(&mut self, now: Instant) -> Vec<(SocketAddr, Vec<u8>)> {
         self.now = now;
+        if self.broken.is_some() {
+            self.deadline = now + Duration::from_secs(60);
+            return Vec::new();
+        }
         self.send_frame(now);
         self.rtc.handle_input(Input::Timeout(now)).expect("time moves");
         self.drain();
@@ -188,10 +198,11 @@ impl Client {
 
     fn drain(&mut self) {
         loop {
-            match self.rtc.poll_output().expect("a healthy client") {
-                Output::Transmit(t) => self.outgoing.push((t.destination, t.contents.into())),
-                Output::Timeout(at) => break self.deadline = at,
-                Output::Event(event) => self.event(event),
+            match self.rtc.poll_output() {
+                Ok(Output::Transmit(t)) => self.outgoing.push((t.destination, t.contents.into())),
+                Ok(Output::Timeout(at)) => break self.deadline = at,
+                Ok(Output::Event(event)) => self.event(event),
+                Err(error) => break self.broken = Some(error.to_string()),
             }
         }
     }
