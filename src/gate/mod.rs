@@ -19,6 +19,7 @@
 
 mod access;
 mod assets;
+mod census;
 mod letters;
 mod metrics;
 mod refusals;
@@ -46,6 +47,7 @@ use crate::wire::http::{Request, Response};
 use crate::wire::signal::{ErrorCode, IceServer, ServerMessage};
 
 use assets::Assets;
+pub use census::Census;
 pub use metrics::CloseReason;
 use metrics::{GateCounters, Reports};
 use requests::Requests;
@@ -282,8 +284,9 @@ impl Gate {
         self.out.push_back(GateOutput::Text { conn, text });
     }
 
+    /// Panics if the gate's tables do not agree with each other. For tests and simulation.
     #[expect(clippy::expect_used, reason = "an invariant that is broken is a bug")]
-    fn check_invariants(&self) {
+    pub fn check_invariants(&self) {
         for (conn, socket) in &self.sockets {
             if let Some(session) = socket.session {
                 let session = self.sessions.get(session).expect("sockets name live sessions");

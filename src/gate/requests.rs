@@ -53,6 +53,10 @@ impl Requests {
         self.open.get(&number)
     }
 
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
     pub fn check_invariants(&self, sessions: &Sessions) {
         let named: usize = sessions.iter().map(|s| s.requests.len()).sum();
         debug_assert_eq!(named, self.open.len(), "every open request has its session");

@@ -14,6 +14,7 @@
     clippy::string_slice
 )]
 
+mod census;
 mod convert;
 mod crypto;
 mod feedback;
@@ -44,6 +45,7 @@ use crate::room::Rooms;
 use crate::room::mail::{HandedDatagram, ToGate, ToWorker};
 
 pub use crate::room::mail::Outgoing;
+pub use census::Census;
 pub use crypto::Crypto;
 
 use guard::AtWork;

@@ -1,0 +1,33 @@
+//! How many entries each table has, for tests and simulation: what nobody needs must be gone.
+
+use super::Worker;
+
+/// Entries of a worker's tables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Census {
+    pub peers: usize,
+    pub participants: usize,
+    pub ufrags: usize,
+    /// 4-tuples, of peers here and of other workers.
+    pub tuples: usize,
+    pub tracks: usize,
+    pub rooms: usize,
+    /// Without the one for reports.
+    pub deadlines: usize,
+}
+
+impl Worker {
+    /// Counts them.
+    pub fn census(&self) -> Census {
+        let (ufrags, tuples) = self.mux.sizes();
+        Census {
+            peers: self.peers.len(),
+            participants: self.by_participant.len(),
+            ufrags,
+            tuples,
+            tracks: self.tracks.iter().count(),
+            rooms: self.rooms.len(),
+            deadlines: self.deadlines.len() - 1,
+        }
+    }
+}

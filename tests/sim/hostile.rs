@@ -1,0 +1,180 @@
+//! What somebody without any right does: from outside, or as a participant who lies.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::browser::{Ask, Browser, Wishes};
+use super::client::Client;
+use super::conns::Up;
+use super::plan::Attack;
+use super::world::World;
+
+/// Sends the script on one WebSocket, then says nothing more.
+pub struct Liar {
+    pub room: String,
+    pub script: Vec<Up>,
+    pub asks: Vec<Ask>,
+    pub say: Vec<Up>,
+}
+
+impl Liar {
+    pub fn on_open(&mut self) {
+        self.say.append(&mut self.script);
+    }
+}
+
+pub fn attack(world: &mut World, attack: Attack) {
+    match attack {
+        Attack::Junk => junk(world),
+        Attack::GuessUfrags => guess(world),
+        Attack::ReplayChecks => replay_checks(world),
+        Attack::ReplayOwn => replay_own(world),
+        Attack::BadTags => bad_tags(world),
+        Attack::SpoofHandshake => spoof(world),
+        Attack::LyingJson => lie(world),
+        Attack::WrongCertificate => wrong_certificate(world),
+    }
+}
+
+fn junk(world: &mut World) {
+    for _ in 0..40 {
+        let length = world.chance.usize(1..2_200);
+        let mut bytes: Vec<u8> = (0..length).map(|_| world.chance.u8(..)).collect();
+        bytes[0] = [0, 1, 22, 21, 128, 144, 64, 200][world.chance.usize(..8)];
+        let from = world.net.forged();
+        world.inject(from, bytes);
+    }
+}
+
+/// A Binding request whose integrity nobody computed.
+fn check(username: &str, transaction: [u8; 12]) -> Vec<u8> {
+    let mut attributes = vec![0, 6, 0, username.len() as u8];
+    attributes.extend_from_slice(username.as_bytes());
+    attributes.resize(attributes.len().next_multiple_of(4), 0);
+    attributes.extend_from_slice(&[0x00, 0x25, 0, 0]);
+    attributes.extend_from_slice(&[0x00, 0x08, 0, 20]);
+    attributes.extend_from_slice(&[7; 20]);
+    let mut bytes = vec![0, 1, 0, attributes.len() as u8, 0x21, 0x12, 0xa4, 0x42];
+    bytes.extend_from_slice(&transaction);
+    bytes.extend_from_slice(&attributes);
+    bytes
+}
+
+/// The USERNAME of a check.
+fn username(bytes: &[u8]) -> Option<String> {
+    let at = bytes.windows(3).skip(20).position(|w| w == [0, 6, 0])? + 20;
+    let length = usize::from(*bytes.get(at + 3)?);
+    String::from_utf8(bytes.get(at + 4..at + 4 + length)?.to_vec()).ok()
+}
+
+fn checks(world: &World) -> Vec<(SocketAddr, Vec<u8>)> {
+    world.observer.checks.iter().cloned().collect()
+}
+
+fn guess(world: &mut World) {
+    let known = checks(world).iter().filter_map(|(_, bytes)| username(bytes)).next_back();
+    for i in 0..30 {
+        let guessed: String = (0..14).map(|_| world.chance.lowercase()).collect();
+        let name = match &known {
+            Some(known) if i % 2 == 0 => known.clone(),
+            _ => format!("a{}{guessed}:abcd", ['a', 'b', 'c', 'z'][i % 4]),
+        };
+        let transaction = world.chance.u128(..).to_le_bytes()[..12].try_into().expect("twelve");
+        let from = world.net.forged();
+        world.inject(from, check(&name, transaction));
+    }
+}
+
+fn replay_checks(world: &mut World) {
+    for (_, bytes) in checks(world) {
+        for _ in 0..4 {
+            let from = world.net.forged();
+            world.inject(from, bytes.clone());
+        }
+    }
+}
+
+fn recent(world: &World) -> Vec<(SocketAddr, Vec<u8>)> {
+    world.observer.recent.iter().cloned().collect()
+}
+
+fn replay_own(world: &mut World) {
+    for (from, bytes) in recent(world) {
+        world.inject(from, bytes);
+    }
+}
+
+fn bad_tags(world: &mut World) {
+    for (from, mut bytes) in recent(world) {
+        let at = world.chance.usize(1..bytes.len());
+        bytes[at] ^= 1 << world.chance.u32(..8);
+        world.inject(from, bytes);
+    }
+}
+
+fn spoof(world: &mut World) {
+    for (from, _) in recent(world) {
+        let random = world.chance.u128(..).to_le_bytes();
+        let hello = [&[22, 254, 253, 1][..], &random].concat();
+        world.inject(from, hello.clone());
+        let cut = world.chance.usize(1..hello.len());
+        world.inject(from, hello[..cut].to_vec());
+        world.inject(from, vec![21, 254, 253, 2, 40]);
+        world.inject(from, [&[22, 254, 253, 3][..], &random, &random, &random].concat());
+    }
+}
+
+fn lie(world: &mut World) {
+    let text = |value: serde_json::Value| Up::Text(value.to_string());
+    let sdp = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 AA\r\n";
+    let lines = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:x\r\n".repeat(200);
+    let mut script = vec![
+        Up::Text("{".into()),
+        Up::Text("null".into()),
+        Up::Text("\u{0}\u{202e}".into()),
+        text(json!({"type": "leave", "id": 1})),
+        text(json!({"type": "offer", "id": 2, "sdp": sdp})),
+        text(json!({"type": "resume", "id": 3, "session": "guessed"})),
+        text(json!({"type": "join", "id": 4, "room": "", "name": "x"})),
+        text(json!({"type": "join", "id": 5, "room": "den", "name": "\r\nX: 1"})),
+        text(json!({"type": "join", "id": 6, "room": "den", "name": "hostile"})),
+        text(json!({"type": "join", "id": 7, "room": "den", "name": "hostile"})),
+        text(json!({"type": "update", "id": 8, "mid": "x".repeat(3_000), "muted": true})),
+        text(json!({"type": "candidate", "candidate": "x", "id": 9})),
+        Up::Binary,
+    ];
+    for (i, sdp) in ["", "v=0", sdp, &lines, &format!("{sdp}{lines}")].iter().enumerate() {
+        script.push(text(json!({"type": "offer", "id": 100 + i, "sdp": sdp})));
+    }
+    if world.chance.bool() {
+        script.push(Up::TooLarge);
+    }
+    let id = world.mint_hostile();
+    let liar = Liar { room: "den".into(), script, asks: vec![Ask::Open(1)], say: Vec::new() };
+    world.add(id, Client::Liar(Box::new(liar)));
+}
+
+fn wrong_certificate(world: &mut World) {
+    let id = world.mint_hostile();
+    let wishes = Wishes {
+        video: true,
+        audio: true,
+        simulcast: false,
+        video_muted: false,
+        audio_muted: false,
+        moving: true,
+    };
+    let place = (SocketAddr::from(([10, 200, 0, 1], 6_000)), world.now);
+    let names = ("room 0", format!("hostile {id}"));
+    let mut browser = Browser::new(id, names, wishes, &world.crypto, place);
+    browser.lies_about_certificate = true;
+    world.observer.cast_out(id);
+    world.add(id, Client::Browser(Box::new(browser)));
+}
+
+/// Long after anything a liar does by itself.
+pub fn never(now: Instant) -> Instant {
+    now + Duration::from_secs(100_000_000)
+}

@@ -1,0 +1,242 @@
+//! What must hold at every step, and where it is looked at.
+//!
+//! | invariant | looked at by |
+//! |---|---|
+//! | no packet crosses rooms or returns to its publisher | [`Observer`]: the label in each payload, against the room of whoever it is sent to |
+//! | none forwarded before the fingerprint is verified | [`Observer`]: media leaves only for clients to whom the handshake's last message was sent; the certificate is judged before that. A participant with another certificate than it offered (`hostile`) is never heard of |
+//! | none sent to an address without a validated check | [`Observer`]: every datagram out, against the addresses from which a client's own check came |
+//! | per output stream a sequence number has one content | [`Observer`]: a window of hashes for each stream |
+//! | numbers contiguous over switches | [`Observer`] at each change of the label; [`super::picture`] for picture ids and frames |
+//! | timestamps monotone per frame | [`Observer`] (one timestamp, one frame), [`super::picture`] |
+//! | layer changes only at legal points | [`super::picture`]: another stream begins with a keyframe (there are no layers yet) |
+//! | one track at most per slot, and it exists | `Room::check_invariants`, `Worker::check_invariants` |
+//! | muted or unsubscribed sends nothing | [`super::model`] (nobody perceives it), `Worker::check_invariants` (subscribers are the slots that hold the track) |
+//! | every queue within its constant | `server::check_inbox`, the real mailboxes, [`super::conns`] (bytes towards a client) |
+//! | PLI towards a publisher within its budget | [`Observer`]: the requests to each stream in any second |
+//! | RTX towards a subscriber within its budget | [`Observer`]: bytes resent against bytes sent |
+//! | every map bijective with what it indexes | `Worker::check_invariants`, `Gate::check_invariants`; across workers [`super::world::World::check_calm`] |
+//! | a closed session leaves no timer, entry or live byte | [`super::world::World::is_empty`] at each run's end; [`super::alloc`] |
+//! | unauthenticated input leaves nothing and gets no more out than it brought | [`Observer`]: nothing at all is sent to an address without a valid check; the tables are empty at the end |
+//! | the next deadline is later than now | [`super::world`], after each turn |
+//! | mailbox: sent = received + dropped | [`super::world::World::check_calm`] over the real mailboxes |
+//! | every subscription has its keyframe in time on a healthy link | [`super::model`] at each checkpoint; [`super::run`] bounds the time |
+//! | a panic is contained to its room, and planted | [`super::world::World::check_calm`] counts panics; the model judges the other rooms |
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::{Hash, Hasher};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::net::ClientId;
+use super::picture::{read_sound, read_vp8};
+
+/// Payload types of `str0m`'s offers, which the server takes over.
+const VP8: u8 = 96;
+const VP8_RTX: u8 = 97;
+const OPUS: u8 = 111;
+/// Bytes of the SRTP tag, and of tag and index of SRTCP.
+const SRTP_TAIL: usize = 16;
+const SRTCP_TAIL: usize = 20;
+/// Sequence numbers whose content is remembered.
+const WINDOW: u64 = 512;
+/// Keyframe requests to one stream in any second.
+const PLI_PER_SECOND_MAX: usize = 4;
+
+/// One stream towards one client.
+#[derive(Debug, Default)]
+struct Stream {
+    highest: Option<u64>,
+    contents: BTreeMap<u64, u64>,
+    label: Option<ClientId>,
+    timestamp: u32,
+    frame: u32,
+}
+
+/// Sees every datagram that goes into and comes out of the server. With the toy cryptography it
+/// reads all of them.
+#[derive(Default)]
+pub struct Observer {
+    rooms: BTreeMap<ClientId, String>,
+    /// Clients who must never be heard of, nor hear anything.
+    outcasts: BTreeSet<ClientId>,
+    /// ICE checks that clients made, by a hash of their bytes.
+    genuine: HashMap<u64, ClientId>,
+    /// Where a genuine check came from, and whose it was.
+    validated: BTreeMap<SocketAddr, ClientId>,
+    /// Clients to whom the handshake's last message was sent.
+    verified: BTreeSet<ClientId>,
+    streams: BTreeMap<(ClientId, u32), Stream>,
+    requests: BTreeMap<(ClientId, u32), VecDeque<Instant>>,
+    pub media_bytes: u64,
+    pub resent_bytes: u64,
+    /// What clients sent last, for whoever wants to send it again.
+    pub recent: VecDeque<(SocketAddr, Vec<u8>)>,
+    pub checks: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// Addresses from which clients themselves send.
+    own: BTreeMap<SocketAddr, ClientId>,
+}
+
+fn keep(kept: &mut VecDeque<(SocketAddr, Vec<u8>)>, most: usize, from: SocketAddr, bytes: &[u8]) {
+    if kept.len() >= most {
+        kept.pop_front();
+    }
+    kept.push_back((from, bytes.to_vec()));
+}
+
+fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn is_check(bytes: &[u8]) -> bool {
+    bytes.len() >= 20 && bytes[..2] == [0, 1]
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+impl Observer {
+    pub fn add(&mut self, id: ClientId, room: &str) {
+        self.rooms.insert(id, room.into());
+    }
+
+    pub fn cast_out(&mut self, id: ClientId) {
+        self.outcasts.insert(id);
+    }
+
+    /// A client sent this, and it left its NAT from that address.
+    pub fn spoken(&mut self, id: ClientId, public: SocketAddr, bytes: &[u8]) {
+        if is_check(bytes) {
+            self.genuine.insert(digest(bytes), id);
+            keep(&mut self.checks, 8, public, bytes);
+        }
+        keep(&mut self.recent, 64, public, bytes);
+        self.own.insert(public, id);
+    }
+
+    /// A datagram reached the server.
+    pub fn received(&mut self, remote: SocketAddr, bytes: &[u8]) {
+        if is_check(bytes)
+            && let Some(id) = self.genuine.get(&digest(bytes))
+        {
+            self.validated.insert(remote, *id);
+        }
+    }
+
+    /// The server sent a datagram.
+    pub fn sent(&mut self, now: Instant, remote: SocketAddr, bytes: &[u8]) {
+        let to = self.validated.get(&remote).copied();
+        let to = to.unwrap_or_else(|| {
+            panic!("{} bytes to {remote}, from where no valid check came", bytes.len())
+        });
+        match bytes[0] {
+            20..=63 if bytes.starts_with(&[22, 254, 253, 4]) => {
+                self.verified.insert(to);
+            }
+            128..=191 => {
+                assert!(self.verified.contains(&to), "media to {to} before its certificate");
+                assert_eq!(self.own.get(&remote), Some(&to), "media of {to} is diverted");
+                match bytes[1] {
+                    200..=207 => self.rtcp(now, to, bytes),
+                    _ => self.rtp(to, bytes),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn rtp(&mut self, to: ClientId, bytes: &[u8]) {
+        assert!(!self.outcasts.contains(&to), "media to {to}, who proved nothing");
+        let mut start = 12 + 4 * usize::from(bytes[0] & 15);
+        if bytes[0] & 0x10 != 0 {
+            let words = u16::from_be_bytes([bytes[start + 2], bytes[start + 3]]);
+            start += 4 + 4 * usize::from(words);
+        }
+        let payload = &bytes[start..bytes.len() - SRTP_TAIL];
+        let (label, frame) = match bytes[1] & 127 {
+            VP8 => read_vp8(payload),
+            VP8_RTX if payload.len() > 2 => read_vp8(&payload[2..]),
+            OPUS => read_sound(payload),
+            // Padding on the retransmission stream.
+            VP8_RTX => return,
+            pt => panic!("payload type {pt} to {to}"),
+        }
+        .unwrap_or_else(|| panic!("a payload that nobody made, to {to}"));
+        assert_ne!(label, to, "a packet came back to its publisher");
+        assert!(!self.outcasts.contains(&label), "a packet of {label}, who proved nothing");
+        let (theirs, ours) = (self.rooms.get(&label), self.rooms.get(&to));
+        assert_eq!(theirs, ours, "a packet of {label} crossed rooms to {to}");
+        if bytes[1] & 127 == VP8_RTX {
+            self.resent_bytes += bytes.len() as u64;
+            return;
+        }
+        self.media_bytes += bytes.len() as u64;
+        let seq = u16::from_be_bytes([bytes[2], bytes[3]]);
+        let stream = self.streams.entry((to, word(bytes, 8))).or_default();
+        stream.take(seq, (word(bytes, 4), bytes[1] & 128 != 0), (label, frame), payload);
+    }
+
+    fn rtcp(&mut self, now: Instant, to: ClientId, bytes: &[u8]) {
+        let mut rest = &bytes[..bytes.len() - SRTCP_TAIL];
+        while rest.len() >= 4 {
+            let length = 4 + 4 * usize::from(u16::from_be_bytes([rest[2], rest[3]]));
+            assert!(length <= rest.len(), "a compound that does not add up");
+            if rest[1] == 206 && rest[0] & 31 == 1 {
+                self.request(now, (to, word(rest, 8)));
+            }
+            rest = &rest[length..];
+        }
+    }
+
+    fn request(&mut self, now: Instant, stream: (ClientId, u32)) {
+        let requests = self.requests.entry(stream).or_default();
+        requests.push_back(now);
+        while requests.front().is_some_and(|at| *at + Duration::from_secs(1) <= now) {
+            requests.pop_front();
+        }
+        assert!(requests.len() <= PLI_PER_SECOND_MAX, "{} requests to {stream:?}", requests.len());
+    }
+}
+
+impl Stream {
+    fn take(
+        &mut self,
+        seq: u16,
+        (timestamp, _marker): (u32, bool),
+        (label, frame): (ClientId, u32),
+        payload: &[u8],
+    ) {
+        // Extended by the nearest number to the highest so far; begins well above zero.
+        let highest = self.highest.unwrap_or(1 << 20 | u64::from(seq));
+        let delta = seq.wrapping_sub(highest as u16) as i16;
+        let extended = highest.wrapping_add_signed(delta.into());
+        let content = digest(payload);
+        let old = self.contents.insert(extended, content);
+        assert!(old.is_none_or(|old| old == content), "number {seq} has two contents");
+        while self.contents.first_key_value().is_some_and(|(at, _)| *at + WINDOW < extended) {
+            self.contents.pop_first();
+        }
+        if self.highest.is_some() && extended <= highest {
+            return;
+        }
+        if let Some(last) = self.label {
+            if last != label {
+                assert_eq!(extended, highest + 1, "a gap where {label} follows {last}");
+            }
+            let ahead = timestamp.wrapping_sub(self.timestamp) as i32;
+            assert!(ahead >= 0, "the timestamp went back by {} at {seq}", -ahead);
+            let same = last == label && frame == self.frame;
+            assert_eq!(
+                same,
+                ahead == 0,
+                "{frame} after {} of {label}: one timestamp, one frame",
+                self.frame
+            );
+        }
+        self.highest = Some(extended);
+        (self.label, self.timestamp, self.frame) = (Some(label), timestamp, frame);
+    }
+}
