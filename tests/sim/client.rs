@@ -43,7 +43,7 @@ impl Client {
         }
     }
 
-    fn media_mut(&mut self) -> Option<&mut Media> {
+    pub fn media_mut(&mut self) -> Option<&mut Media> {
         match self {
             Client::Browser(browser) => browser.media.as_mut(),
             Client::Http(http) => http.media.as_mut(),

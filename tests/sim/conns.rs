@@ -72,10 +72,8 @@ struct Conn {
     held_up: VecDeque<Up>,
     held_down: VecDeque<Down>,
     held_bytes: usize,
-    /// The client does not read.
-    pub stalled: bool,
-    /// Nothing passes any more, and nobody is told.
-    dead: bool,
+    /// Nothing passes any more since then, and nobody is told.
+    dead: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -149,8 +147,7 @@ impl Conns {
             held_up: VecDeque::new(),
             held_down: VecDeque::new(),
             held_bytes: 0,
-            stalled: false,
-            dead: false,
+            dead: None,
         };
         self.conns.insert(id, conn);
         self.by_name.insert((owner, name), id);
@@ -252,9 +249,9 @@ impl Conns {
     }
 
     /// The client vanished, or moved to another address: nothing passes any more.
-    pub fn orphan(&mut self, owner: ClientId) {
+    pub fn orphan(&mut self, now: Instant, owner: ClientId) {
         for conn in self.conns.values_mut().filter(|c| c.owner == owner) {
-            conn.dead = true;
+            conn.dead.get_or_insert(now);
         }
         self.by_name.retain(|(of, _), _| *of != owner);
         self.forget_done();
@@ -281,14 +278,10 @@ impl Conns {
         }
     }
 
-    pub fn stall(&mut self, owner: ClientId) {
-        self.conns.values_mut().filter(|c| c.owner == owner).for_each(|c| c.stalled = true);
-    }
-
     /// Something reached the server.
     pub fn arrived(&mut self, now: Instant, id: ConnId, up: Up) -> Vec<GateInput> {
         let Some(conn) = self.conns.get_mut(&id) else { return Vec::new() };
-        if conn.dead || (!conn.here && !matches!(up, Up::Open)) {
+        if conn.dead.is_some() || (!conn.here && !matches!(up, Up::Open)) {
             return Vec::new();
         }
         conn.heard = now;
@@ -314,11 +307,7 @@ impl Conns {
     /// Something reached the client; `None` when nobody is there to take it.
     pub fn delivered(&mut self, id: ConnId, down: Down) -> Option<Down> {
         let conn = self.conns.get_mut(&id)?;
-        if conn.dead || !conn.there {
-            return None;
-        }
-        if conn.stalled {
-            self.hold_down(id, down);
+        if conn.dead.is_some() || !conn.there {
             return None;
         }
         let done = matches!(down, Down::Response(_)) && !conn.websocket;
@@ -354,9 +343,13 @@ impl Conns {
         self.down.push((id, conn.owner, down));
     }
 
-    /// Whether a WebSocket was silent for too long, and is closed.
-    pub fn silent(&mut self, now: Instant, id: ConnId) -> Option<CloseReason> {
+    /// Whether a connection was silent for too long, and is closed. A client that was connected
+    /// until `reached` has answered the server's pings until then.
+    pub fn silent(&mut self, now: Instant, id: ConnId, reached: Instant) -> Option<CloseReason> {
         let conn = self.conns.get_mut(&id).filter(|c| c.here)?;
+        if conn.websocket && conn.there {
+            conn.heard = conn.heard.max(conn.dead.map_or(reached, |dead| dead.min(reached)));
+        }
         let due = conn.heard + conn.patience();
         if now < due {
             self.checks.push((id, due));
@@ -369,7 +362,7 @@ impl Conns {
 
     /// Connections that neither end knows of.
     fn forget_done(&mut self) {
-        self.conns.retain(|_, c| c.here || c.there && !c.dead);
+        self.conns.retain(|_, c| c.here || c.there && c.dead.is_none());
     }
 }
 

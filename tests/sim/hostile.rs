@@ -32,6 +32,7 @@ pub fn attack(world: &mut World, attack: Attack) {
         Attack::ReplayChecks => replay_checks(world),
         Attack::ReplayOwn => replay_own(world),
         Attack::BadTags => bad_tags(world),
+        Attack::ForgeStreams => forge_streams(world),
         Attack::SpoofHandshake => spoof(world),
         Attack::LyingJson => lie(world),
         Attack::WrongCertificate => wrong_certificate(world),
@@ -108,9 +109,21 @@ fn replay_own(world: &mut World) {
 
 fn bad_tags(world: &mut World) {
     for (from, mut bytes) in recent(world) {
-        let at = world.chance.usize(1..bytes.len());
+        // Of media, what is not header: a forged header is `forge_streams`.
+        let from_byte = if bytes[0] & 0xc0 == 0x80 { bytes.len().saturating_sub(20) } else { 1 };
+        let at = world.chance.usize(from_byte..bytes.len());
         bytes[at] ^= 1 << world.chance.u32(..8);
         world.inject(from, bytes);
+    }
+}
+
+/// Media packets of streams that do not exist, on m-lines that do.
+fn forge_streams(world: &mut World) {
+    for (from, mut bytes) in recent(world) {
+        if bytes[0] & 0xc0 == 0x80 && !(200..=207).contains(&bytes[1]) {
+            bytes[11] ^= 1;
+            world.inject(from, bytes);
+        }
     }
 }
 

@@ -28,6 +28,8 @@ use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use trackyard::base::limits::PATH_SILENT_AFTER;
+
 use super::net::ClientId;
 use super::picture::{read_sound, read_vp8};
 
@@ -38,10 +40,12 @@ const OPUS: u8 = 111;
 /// Bytes of the SRTP tag, and of tag and index of SRTCP.
 const SRTP_TAIL: usize = 16;
 const SRTCP_TAIL: usize = 20;
+/// A client checks its path at least this often (RFC 7675 §5.1).
+const NEXT_CHECK: Duration = Duration::from_secs(6);
 /// Sequence numbers whose content is remembered.
 const WINDOW: u64 = 512;
 /// Keyframe requests to one stream in any second.
-const PLI_PER_SECOND_MAX: usize = 4;
+const PLI_PER_SECOND_MAX: usize = 2;
 
 /// One stream towards one client.
 #[derive(Debug, Default)]
@@ -75,6 +79,9 @@ pub struct Observer {
     pub checks: VecDeque<(SocketAddr, Vec<u8>)>,
     /// Addresses from which clients themselves send.
     own: BTreeMap<SocketAddr, ClientId>,
+    /// When something that a client itself sent reached the server last, and since when it does
+    /// without a pause.
+    heard: BTreeMap<ClientId, (Instant, Instant)>,
 }
 
 fn keep(kept: &mut VecDeque<(SocketAddr, Vec<u8>)>, most: usize, from: SocketAddr, bytes: &[u8]) {
@@ -107,6 +114,20 @@ impl Observer {
         self.outcasts.insert(id);
     }
 
+    /// Forgets whatever is not about clients who are there now.
+    pub fn forget(&mut self, present: &BTreeSet<ClientId>) {
+        let kept = std::mem::take(self);
+        let alive = |id: &ClientId| present.contains(id);
+        *self = Observer {
+            rooms: kept.rooms.clone().into_iter().filter(|(id, _)| alive(id)).collect(),
+            validated: kept.validated.clone().into_iter().filter(|(_, id)| alive(id)).collect(),
+            verified: kept.verified.iter().copied().filter(alive).collect(),
+            own: kept.own.clone().into_iter().filter(|(_, id)| alive(id)).collect(),
+            heard: kept.heard.clone().into_iter().filter(|(id, _)| alive(id)).collect(),
+            ..Observer::default()
+        };
+    }
+
     /// A client sent this, and it left its NAT from that address.
     pub fn spoken(&mut self, id: ClientId, public: SocketAddr, bytes: &[u8]) {
         if is_check(bytes) {
@@ -118,7 +139,14 @@ impl Observer {
     }
 
     /// A datagram reached the server.
-    pub fn received(&mut self, remote: SocketAddr, bytes: &[u8]) {
+    pub fn received(&mut self, now: Instant, remote: SocketAddr, bytes: &[u8]) {
+        if let Some(id) = self.own.get(&remote) {
+            let (last, since) = self.heard.entry(*id).or_insert((now, now));
+            if *last + PATH_SILENT_AFTER <= now {
+                *since = now;
+            }
+            *last = now;
+        }
         if is_check(bytes)
             && let Some(id) = self.genuine.get(&digest(bytes))
         {
@@ -138,7 +166,8 @@ impl Observer {
             }
             128..=191 => {
                 assert!(self.verified.contains(&to), "media to {to} before its certificate");
-                assert_eq!(self.own.get(&remote), Some(&to), "media of {to} is diverted");
+                let own = self.own.get(&remote) == Some(&to);
+                assert!(own || !self.is_alive(to, now), "media of {to} is diverted to {remote}");
                 match bytes[1] {
                     200..=207 => self.rtcp(now, to, bytes),
                     _ => self.rtp(to, bytes),
@@ -146,6 +175,15 @@ impl Observer {
             }
             _ => {}
         }
+    }
+
+    /// Where checks come from while nothing comes from a client's own address is, for all that the
+    /// server can know, its new address; and it takes until the client's next check to know better.
+    fn is_alive(&self, id: ClientId, now: Instant) -> bool {
+        let heard = self.heard.get(&id);
+        heard.is_some_and(|(last, since)| {
+            now < *last + PATH_SILENT_AFTER && now >= *since + NEXT_CHECK
+        })
     }
 
     fn rtp(&mut self, to: ClientId, bytes: &[u8]) {
@@ -192,12 +230,15 @@ impl Observer {
     }
 
     fn request(&mut self, now: Instant, stream: (ClientId, u32)) {
+        // What another worker handed over is handled as of when it came: a little before now.
+        let second = Duration::from_millis(995);
         let requests = self.requests.entry(stream).or_default();
         requests.push_back(now);
-        while requests.front().is_some_and(|at| *at + Duration::from_secs(1) <= now) {
+        while requests.front().is_some_and(|at| *at + second <= now) {
             requests.pop_front();
         }
-        assert!(requests.len() <= PLI_PER_SECOND_MAX, "{} requests to {stream:?}", requests.len());
+        let seconds: Vec<_> = requests.iter().map(|at| now - *at).collect();
+        assert!(requests.len() <= PLI_PER_SECOND_MAX, "requests to {stream:?}: {seconds:?} ago");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The whole server and its clients on a virtual clock and network, from one seed.
 #![allow(clippy::disallowed_methods, reason = "the epoch of virtual time is made up once")]
 
+mod alloc;
 mod browser;
 mod client;
 mod conns;
@@ -15,6 +16,7 @@ mod picture;
 mod plan;
 mod replay;
 mod run;
+mod scenarios;
 mod server;
 mod trace;
 #[path = "../common/vp8.rs"]
@@ -102,7 +104,7 @@ fn sim_seeds() {
         eprintln!("{} events, hash {:016x}", outcome.events, outcome.hash);
         return;
     }
-    let range = seeds(&std::env::var("SIM_SEEDS").unwrap_or("0..30".into()));
+    let range = seeds(&std::env::var("SIM_SEEDS").unwrap_or("0..20".into()));
     let count = range.end - range.start;
     let start = Instant::now();
     let (simulated, failed) = sweep(range, 2);

@@ -26,6 +26,15 @@ pub enum Slot {
     Sound(Sound),
 }
 
+impl Slot {
+    pub fn video(&mut self) -> Option<&mut Video> {
+        match self {
+            Slot::Video(video) => Some(video),
+            Slot::Sound(_) => None,
+        }
+    }
+}
+
 /// What is sent on one m-line.
 pub struct Sender {
     pub mid: Mid,
@@ -224,6 +233,16 @@ impl Media {
     pub fn close(&mut self, now: Instant) {
         let _ = self.rtc.close();
         self.drain(now);
+    }
+
+    pub fn describe(&self) -> String {
+        let senders = self.senders.iter();
+        let senders: Vec<_> =
+            senders.map(|s| (s.kind, s.moving, s.muted, s.frames, s.next, s.mid)).collect();
+        format!(
+            "dtls {} ice lost {} closed {}, sends {senders:?}, slots {:?}",
+            self.connected, self.ice_lost, self.closed, self.slots
+        )
     }
 
     fn ask(&mut self, now: Instant) {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Names a client for the length of a run.
 pub type ClientId = u32;
@@ -32,8 +32,8 @@ impl Quality {
 #[derive(Debug)]
 pub struct Link {
     pub quality: Quality,
-    /// Nothing passes, in either direction.
-    pub cut: bool,
+    /// Nothing passes, in either direction, since then.
+    pub cut: Option<Instant>,
     /// Nothing passes on UDP.
     pub udp_blocked: bool,
     /// Public address of each local one.
@@ -53,7 +53,7 @@ impl Net {
     pub fn add(&mut self, id: ClientId) {
         let quality = Quality::GOOD;
         let nat = BTreeMap::new();
-        let link = Link { quality, cut: false, udp_blocked: false, nat };
+        let link = Link { quality, cut: None, udp_blocked: false, nat };
         self.links.insert(id, link);
     }
 

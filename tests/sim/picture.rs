@@ -44,6 +44,8 @@ pub struct Video {
     /// Whose frame was shown last, and when.
     pub shown: Option<(u32, Instant)>,
     pub frames: u64,
+    /// The longest time between two of them.
+    gap: Duration,
     /// What no lossy network explains.
     pub faults: Vec<String>,
 }
@@ -124,9 +126,17 @@ impl Video {
         if packet.marker && (self.in_keyframe || self.decodable) {
             self.decodable = true;
             self.frames += 1;
+            let before = self.shown.map_or(now, |(_, at)| at);
+            self.gap = self.gap.max(now - before);
             self.shown = Some((packet.label, now));
         }
         self.last = Some(packet);
+    }
+
+    /// The longest time without a picture since the last call.
+    pub fn take_gap(&mut self, now: Instant) -> Duration {
+        let since = self.shown.map_or(Duration::ZERO, |(_, at)| now - at);
+        std::mem::take(&mut self.gap).max(since)
     }
 
     /// Whether a keyframe must be asked for now.

@@ -84,6 +84,9 @@ pub enum Attack {
     ReplayOwn,
     /// A client's packets with a bit changed, from its own address.
     BadTags,
+    /// A client's packets with another SSRC, from its own address. Not drawn: see
+    /// `scenarios::sim_a_forged_stream_displaces_nothing`.
+    ForgeStreams,
     /// DTLS hellos and alerts from a client's own address.
     SpoofHandshake,
     /// Messages that are no JSON, no message, or no use, on WebSockets.

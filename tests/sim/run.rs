@@ -120,7 +120,7 @@ impl Run {
         self.world.mend(id);
     }
 
-    fn move_pictures(&mut self, moving: bool) {
+    pub fn move_pictures(&mut self, moving: bool) {
         self.moving = moving;
         for id in self.world.clients.keys().copied().collect::<Vec<_>>() {
             self.world.with(id, |client, _| client.set_moving(moving));
@@ -128,7 +128,7 @@ impl Run {
     }
 
     /// Everything is mended; then all must come to be as the model says.
-    pub fn checkpoint(&mut self) {
+    pub fn checkpoint(&mut self) -> Duration {
         self.ends.clear();
         self.world.socket_failures = 0;
         for id in self.world.clients.keys().copied().collect::<Vec<_>>() {
@@ -146,6 +146,7 @@ impl Run {
         self.world.check_calm();
         self.world.trace.note(self.world.now, "checkpoint", format_args!("after {took:?}"));
         self.outcome.push((self.model.view(), took));
+        took
     }
 
     /// All leave, and nothing is left of them.
@@ -251,7 +252,7 @@ impl Run {
         let Some(link) = self.world.net.link_mut(id) else { return };
         match only_udp {
             true => link.udp_blocked = true,
-            false => link.cut = true,
+            false => link.cut = link.cut.or(Some(self.world.now)),
         }
         self.ends.push((self.world.now + time, id));
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use str0m::crypto::CryptoProvider;
+use trackyard::base::limits::RESUME_GRACE;
 use trackyard::base::rng::Rng;
 use trackyard::gate::{CloseReason, ConnId, GateInput};
 use trackyard::worker::Transmit;
@@ -103,9 +104,6 @@ pub struct Setup {
     pub loud: bool,
 }
 
-/// Resumption grace, as the server has it by default.
-pub const GRACE: Duration = Duration::from_secs(6);
-
 impl World {
     pub fn new(setup: Setup) -> World {
         fastrand::seed(setup.seed);
@@ -114,7 +112,7 @@ impl World {
         seed[..8].copy_from_slice(&setup.seed.to_le_bytes());
         let mut rng = Rng::from_seed(seed);
         let address: SocketAddr = "203.0.113.1:8443".parse().expect("an address");
-        let server = Server::new(setup.workers, address, GRACE, now, &mut rng);
+        let server = Server::new(setup.workers, address, RESUME_GRACE, now, &mut rng);
         let mut world = World {
             now,
             skew: Duration::ZERO,
@@ -296,7 +294,7 @@ impl World {
 
     fn transmit(&mut self, transmit: Transmit) {
         let Transmit { remote, bytes, .. } = transmit;
-        self.observer.sent(self.now, remote, &bytes);
+        self.observer.sent(self.server_now(), remote, &bytes);
         self.trace.packet(self.now, [1, remote.port().into(), bytes.len() as u64]);
         if self.chance.u32(..1_000) < self.socket_failures {
             self.socket_failed += 1;
@@ -311,7 +309,7 @@ impl World {
     /// When copies of a datagram arrive at the other end of a client's link.
     fn passage(&mut self, id: ClientId) -> Vec<Instant> {
         let Some(link) = self.net.link(id) else { return Vec::new() };
-        if link.cut || link.udp_blocked {
+        if link.cut.is_some() || link.udp_blocked {
             return Vec::new();
         }
         let quality = link.quality;
@@ -337,7 +335,7 @@ impl World {
     }
 
     fn arrive(&mut self, remote: SocketAddr, bytes: Vec<u8>) {
-        self.observer.received(remote, &bytes);
+        self.observer.received(self.server_now(), remote, &bytes);
         self.trace.packet(self.now, [0, remote.port().into(), bytes.len() as u64]);
         // As SO_REUSEPORT does: by the source, never by the owner.
         let hash = u64::from(remote.port()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
@@ -365,7 +363,7 @@ impl World {
             return;
         }
         if let Some(id) = self.conns.owner(conn)
-            && self.net.link(id).is_some_and(|l| l.cut)
+            && self.net.link(id).is_some_and(|l| l.cut.is_some())
         {
             self.conns.hold_up(conn, up);
             return;
@@ -379,7 +377,7 @@ impl World {
 
     fn signalling_down(&mut self, conn: ConnId, down: Down) {
         let Some(id) = self.conns.owner(conn) else { return };
-        if self.net.link(id).is_some_and(|l| l.cut) {
+        if self.net.link(id).is_some_and(|l| l.cut.is_some()) {
             self.conns.hold_down(conn, down);
             return;
         }
@@ -392,7 +390,10 @@ impl World {
     }
 
     fn look_for_silence(&mut self, conn: ConnId) {
-        if let Some(reason) = self.conns.silent(self.now, conn) {
+        let owner = self.conns.owner(conn);
+        let cut = owner.and_then(|id| self.net.link(id)).and_then(|link| link.cut);
+        let reached = cut.unwrap_or(self.now);
+        if let Some(reason) = self.conns.silent(self.now, conn, reached) {
             self.trace.note(self.now, "silent", format_args!("{conn:?}"));
             self.tell_gate(vec![GateInput::Closed { conn, code: None, why: reason }]);
         }
@@ -437,7 +438,7 @@ impl World {
     pub fn vanish(&mut self, id: ClientId) {
         self.clients.remove(&id);
         self.net.remove(id);
-        self.conns.orphan(id);
+        self.conns.orphan(self.now, id);
     }
 
     /// Does something with a client and carries out what it then asks for.
@@ -490,7 +491,7 @@ impl World {
     /// The client is on another network: its old addresses and connections are dead.
     pub fn change_network(&mut self, id: ClientId, local: SocketAddr) {
         self.net.rebind(id);
-        self.conns.orphan(id);
+        self.conns.orphan(self.now, id);
         self.with(id, |client, now| client.change_network(now, local));
     }
 
@@ -545,6 +546,14 @@ impl World {
         }
     }
 
+    /// The simulator itself forgets what it need not know any more, so that what is live is the
+    /// server's and its clients'.
+    pub fn forget_the_past(&mut self) {
+        self.observer.forget(&self.clients.keys().copied().collect());
+        self.queue.shrink_to_fit();
+        self.server.threads.iter_mut().for_each(|t| t.socket.shrink_to_fit());
+    }
+
     /// For whoever has to find out why.
     pub fn describe(&mut self) -> String {
         let mut text = format!("{:?}, {:?}\n", self.server.gate.census(), self.server.post);
@@ -554,10 +563,7 @@ impl World {
         for (id, client) in &self.clients {
             text += &format!("{id}: settled {}, {:?}\n", client.is_settled(), self.net.link(*id));
             if let Some(media) = client.media() {
-                text += &format!(
-                    "  dtls {} ice lost {} closed {}\n",
-                    media.connected, media.ice_lost, media.closed
-                );
+                text += &format!("  {}\n", media.describe());
             }
             if let Some(browser) = client.browser() {
                 text += &format!("  {}\n", browser.describe());
@@ -569,7 +575,7 @@ impl World {
     /// What was held up while a link was cut goes on.
     pub fn mend(&mut self, id: ClientId) {
         if let Some(link) = self.net.link_mut(id) {
-            link.cut = false;
+            link.cut = None;
         }
         self.conns.release(id);
         self.after_conns();
