@@ -24,6 +24,8 @@ pub enum DropReason {
     RtcpRate,
     /// RTCP whose tag does not fit, or from before there were keys.
     RtcpForged,
+    /// The first packet of a stream, with a tag that is not the client's.
+    RtpForged,
     /// RTCP that came before.
     RtcpReplay,
     /// A retransmission that a subscriber may not have (again, so soon, so much).
@@ -50,7 +52,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons with their metric label, in the order of their discriminants.
-    pub const ALL: [(DropReason, &'static str); 21] = [
+    pub const ALL: [(DropReason, &'static str); 22] = [
         (DropReason::UnknownProtocol, "unknown_protocol"),
         (DropReason::MalformedStun, "malformed_stun"),
         (DropReason::UnknownUfrag, "unknown_ufrag"),
@@ -61,6 +63,7 @@ impl DropReason {
         (DropReason::UnknownAddress, "unknown_address"),
         (DropReason::RtcpRate, "rtcp_rate"),
         (DropReason::RtcpForged, "rtcp_forged"),
+        (DropReason::RtpForged, "rtp_forged"),
         (DropReason::RtcpReplay, "rtcp_replay"),
         (DropReason::NackRefused, "nack_refused"),
         (DropReason::Refused, "refused"),

@@ -125,6 +125,11 @@ pub const SENT_KEPT_FOR: Duration = Duration::from_secs(3);
 /// transport feedback 20 times, and NACKs at most every 20 ms for those that lose.
 pub const RTCP_PER_PEER: Rate = Rate::per_second(1_000, 1_000);
 
+/// Streams (SSRCs) of one peer that are known to be its own; of more, the one unused longest has to
+/// show itself again. Sixteen tracks with retransmission are 32; a browser that turned its camera
+/// off and on has left some behind.
+pub const STREAMS_PER_PEER_MAX: usize = 128;
+
 /// Between two keyframe requests to one publisher's stream, asked again until one came: two a
 /// second however many join. Lower costs the publisher's bitrate (RFC 4585 §6.3.1 leaves it to the
 /// sender); higher delays the first picture of whoever came just after a keyframe.

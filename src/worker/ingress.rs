@@ -16,6 +16,7 @@ use super::feedback::is_rtcp;
 use super::guard::AtWork;
 use super::mux::{FourTuple, Owner, PeerKey};
 use super::paths::{Move, Path, TUPLE_KEPT};
+use super::srtp::Srtp;
 use super::{Timer, Transmit, Worker};
 use crate::base::counters::DropReason;
 use crate::base::ids::WorkerId;
@@ -224,6 +225,8 @@ impl Worker {
                 Ok(Cow::Borrowed(_)) => {}
                 Err(reason) => return self.counters.drop(reason, 1),
             }
+        } else if classify(&bytes) == Protocol::Srtp && !self.is_of_the_client(key, &bytes, now) {
+            return self.counters.drop(DropReason::RtpForged, 1);
         }
         let Some(receive) = self.parse(tuple, &bytes) else {
             self.counters.drop(DropReason::Refused, 1);
@@ -244,6 +247,15 @@ impl Worker {
         if let Some(peer) = self.peers.get_mut(key.0) {
             peer.arrived_on = None;
         }
+    }
+
+    fn is_of_the_client(&mut self, key: PeerKey, datagram: &[u8], now: Instant) -> bool {
+        let peer = &mut self.peers[key.0];
+        let (keys, provider) = (&peer.keys, &self.config.crypto.provider);
+        peer.verified.admit(datagram, now, || {
+            let keys = keys.get()?;
+            Srtp::new(provider, keys.profile, &keys.material, keys.from_client)
+        })
     }
 
     /// Calls `str0m` as it asked.

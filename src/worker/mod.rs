@@ -27,6 +27,7 @@ mod negotiate;
 mod paths;
 mod peer;
 pub mod srtcp;
+mod srtp;
 pub mod tap;
 mod tracks;
 

@@ -11,6 +11,7 @@ use super::convert;
 use super::feedback::Feedback;
 use super::mux::FourTuple;
 use super::paths::Paths;
+use super::srtp::Streams;
 use super::tap::KeySlot;
 use crate::base::counters::{Counters, DropReason};
 use crate::base::ids::TrackId;
@@ -42,6 +43,8 @@ pub struct Peer {
     /// Its SRTP keys, once the handshake is done.
     pub keys: KeySlot,
     pub feedback: Feedback,
+    /// The streams that are the client's for sure.
+    pub verified: Streams,
     pub tracks: Vec<PeerTrack>,
     pub slots: Vec<Slot>,
     /// DTLS is up.
@@ -117,6 +120,7 @@ impl Peer {
             paths: Paths::new(),
             keys,
             feedback: Feedback::default(),
+            verified: Streams::default(),
             tracks: Vec::new(),
             slots: Vec::new(),
             connected: false,

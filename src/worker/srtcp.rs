@@ -253,7 +253,7 @@ fn ssrc([_, _, _, _, a, b, c, d]: &[u8; HEADER_BYTES]) -> u32 {
 }
 
 /// A master key and salt (RFC 3711 §4.3).
-struct Master<const KEY_BYTES: usize> {
+pub(super) struct Master<const KEY_BYTES: usize> {
     key: [u8; KEY_BYTES],
     /// 96-bit salts of GCM end in zeros (RFC 7714 §11).
     salt: [u8; 14],
@@ -261,7 +261,7 @@ struct Master<const KEY_BYTES: usize> {
 
 impl<const KEY_BYTES: usize> Master<KEY_BYTES> {
     /// Client key, server key, client salt, server salt (RFC 5764 §4.2).
-    fn read(keys: &[u8], salt_bytes: usize, from_client: bool) -> Option<Self> {
+    pub(super) fn read(keys: &[u8], salt_bytes: usize, from_client: bool) -> Option<Self> {
         let (mut key, mut salt) = ([0; KEY_BYTES], [0; 14]);
         let own = usize::from(!from_client);
         let salts = keys.get(2 * KEY_BYTES..)?;
@@ -272,7 +272,11 @@ impl<const KEY_BYTES: usize> Master<KEY_BYTES> {
     }
 
     /// AES in counter mode over the salt with the label in it (RFC 3711 §4.3.1, §4.3.3).
-    fn derive<const BYTES: usize>(&self, provider: &dyn SrtpProvider, label: u8) -> [u8; BYTES] {
+    pub(super) fn derive<const BYTES: usize>(
+        &self,
+        provider: &dyn SrtpProvider,
+        label: u8,
+    ) -> [u8; BYTES] {
         let mut derived = [0; BYTES];
         for (round, place) in derived.chunks_mut(16).enumerate() {
             let mut input = [0; 16];
