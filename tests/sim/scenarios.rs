@@ -141,7 +141,6 @@ fn sim_an_hour_that_is_missing_ends_nothing_for_good() {
 }
 
 #[test]
-#[ignore = "str0m maps a packet's SSRC before it authenticates the packet"]
 fn sim_a_forged_stream_displaces_nothing() {
     replayable(|| {
         let mut run = settled(5, 2, 3);
