@@ -136,7 +136,7 @@ impl World {
         let role = match role % 4 {
             0 | 1 => Role::Participant,
             2 => Role::Whip,
-            _ => Role::Whep { only: (named % 2 == 0).then(|| format!("n{}", named % 8)) },
+            _ => Role::Whep { only: named.is_multiple_of(2).then(|| format!("n{}", named % 8)) },
         };
         let address = Address {
             participant: ParticipantId(id),
@@ -160,7 +160,7 @@ impl World {
     /// M-lines 0 to 7: of even ones audio, of odd ones video. A mid either sends or receives.
     fn negotiate(&mut self, participant: ParticipantId, fresh: bool, lines: (u8, u8, u8)) {
         let (sends, receives, codecs) = lines;
-        let kind = |line: usize| if line % 2 == 0 { Kind::Audio } else { Kind::Video };
+        let kind = |line: usize| if line.is_multiple_of(2) { Kind::Audio } else { Kind::Video };
         let lines = |bits: u8| (0..8).filter(move |line| bits >> line & 1 == 1);
         let mut tracks = BTreeMap::new();
         let role = self.members.get(&participant).map(|m| m.role.clone());
