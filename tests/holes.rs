@@ -544,3 +544,53 @@ fn ssrcs_that_collide_mix_nothing_up() {
     let judge = world.clients[&1].slots.values().next().unwrap();
     assert!(judge.label.is_some_and(|from| from != 1), "nobody gets their own");
 }
+
+#[test]
+fn a_publisher_beyond_any_sane_rate_hurts_nobody() {
+    let mut world = World::new(1);
+    for id in 1..=3 {
+        world.join(id, true, 2);
+    }
+    world.until(Duration::from_secs(2), World::all_see);
+    let address = world.clients[&1].address;
+    world.clients.get_mut(&3).unwrap().media_gap = Duration::ZERO;
+    let client = world.clients.get_mut(&1).unwrap();
+    let (mid, mut api) = (client.sending.as_ref().unwrap().mid, client.rtc.direct_api());
+    let ssrc = api.stream_tx_by_mid(mid, None).expect("it sends").ssrc().to_be_bytes();
+    let before = Instant::now();
+    for turn in 0..500u32 {
+        for n in 0..100 {
+            let mut packet = vec![0x80, 96];
+            packet.extend(((turn * 100 + n) as u16).to_be_bytes());
+            packet.extend([0; 4]);
+            packet.extend(ssrc);
+            packet.resize(1_200, 7);
+            world.inject(address, &packet);
+        }
+        world.pass(Duration::from_millis(10));
+    }
+    let (dropped, took) = (world.dropped(DropReason::MediaRate), before.elapsed());
+    println!(
+        "10,000 packets a second for 5 s: {dropped} of 50,000 dropped unread, {took:?} in all"
+    );
+    assert!(dropped > 10_000, "{dropped}");
+    let gap = world.clients[&3].media_gap;
+    assert!(gap < Duration::from_millis(100), "{gap:?}");
+}
+
+#[test]
+fn no_datagram_is_longer_than_a_path_takes() {
+    let mut world = two_in_a_call(2);
+    world.pass(Duration::from_secs(10));
+    world.leave(1);
+    println!("the longest of a call with frames of 1,000 bytes: {}", world.net.longest);
+    assert!(world.net.longest <= 1_200, "{}", world.net.longest);
+    assert_eq!(world.dropped(DropReason::Oversize), 0);
+    world.join(3, true, 1);
+    world.until(Duration::from_secs(2), World::all_see);
+    let sender = world.clients.get_mut(&3).unwrap().sending.as_mut().unwrap();
+    sender.packet_bytes = Some(1_400);
+    world.pass(Duration::from_secs(1));
+    assert!(world.dropped(DropReason::Oversize) > 10, "what is longer is dropped and counted");
+    assert!(world.net.longest <= trackyard::base::limits::DATAGRAM_OUT_BYTES_MAX);
+}

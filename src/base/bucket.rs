@@ -33,7 +33,12 @@ pub struct Bucket {
 impl Bucket {
     /// Takes one; false when there is none.
     pub fn take(&mut self, now: Instant, rate: Rate) -> bool {
-        let full_at = self.full_at(now) + rate.interval;
+        self.take_many(now, rate, 1)
+    }
+
+    /// Takes `n`, or nothing if there are not so many.
+    pub fn take_many(&mut self, now: Instant, rate: Rate, n: u32) -> bool {
+        let full_at = self.full_at(now) + rate.interval * n;
         let fits = full_at - now <= rate.rest();
         if fits {
             self.full_at = Some(full_at);

@@ -20,6 +20,8 @@ pub enum DropReason {
     AddressTaken,
     /// DTLS, RTP or RTCP from an address without a validated ICE check.
     UnknownAddress,
+    /// Media beyond what a peer may send.
+    MediaRate,
     /// RTCP beyond what a peer may send.
     RtcpRate,
     /// RTCP whose tag does not fit, or from before there were keys.
@@ -46,13 +48,14 @@ pub enum DropReason {
     SocketFull,
     /// Any other error of the socket on sending.
     SendError,
-    /// A datagram longer than [`super::limits::DATAGRAM_BYTES_MAX`].
+    /// A datagram longer than [`super::limits::DATAGRAM_BYTES_MAX`] that came, or than
+    /// [`super::limits::DATAGRAM_OUT_BYTES_MAX`] that was to leave.
     Oversize,
 }
 
 impl DropReason {
     /// All reasons with their metric label, in the order of their discriminants.
-    pub const ALL: [(DropReason, &'static str); 22] = [
+    pub const ALL: [(DropReason, &'static str); 23] = [
         (DropReason::UnknownProtocol, "unknown_protocol"),
         (DropReason::MalformedStun, "malformed_stun"),
         (DropReason::UnknownUfrag, "unknown_ufrag"),
@@ -61,6 +64,7 @@ impl DropReason {
         (DropReason::AddressLimit, "address_limit"),
         (DropReason::AddressTaken, "address_taken"),
         (DropReason::UnknownAddress, "unknown_address"),
+        (DropReason::MediaRate, "media_rate"),
         (DropReason::RtcpRate, "rtcp_rate"),
         (DropReason::RtcpForged, "rtcp_forged"),
         (DropReason::RtpForged, "rtp_forged"),

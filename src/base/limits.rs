@@ -7,7 +7,12 @@ use super::bucket::Rate;
 /// Worker threads. The ufrag's first two characters carry the worker (10 bits).
 pub const WORKERS_MAX: usize = 64;
 
-/// Largest UDP payload received or sent. WebRTC stacks stay under 1,200 to 1,300 bytes for the
+/// Largest UDP payload sent: what a path with the smallest MTU of IPv6 takes (1,280 bytes less 48
+/// of headers); longer ones are dropped and counted rather than lost on the way. Browsers send
+/// video in up to 1,215 bytes, which leave in as many; all that the server says itself stays
+/// under 1,200.
+pub const DATAGRAM_OUT_BYTES_MAX: usize = 1_232;
+/// Largest UDP payload received. WebRTC stacks stay under 1,200 to 1,300 bytes for the
 /// smallest common path MTU; larger costs arena memory, smaller truncates what peers may send.
 pub const DATAGRAM_BYTES_MAX: usize = 2_048;
 
@@ -121,6 +126,11 @@ pub const RESENDS_PER_TURN: usize = 64;
 pub const SENT_PACKETS_KEPT: usize = 512;
 /// And for how long: a retransmission that comes later than this comes too late to be shown.
 pub const SENT_KEPT_FOR: Duration = Duration::from_secs(3);
+/// Packets of media from one peer: 16 tracks of which some are 4K. More only feeds a flood, and
+/// costs every subscriber of its room; fewer breaks bursts of large keyframes.
+pub const MEDIA_PACKETS_PER_PEER: Rate = Rate::per_second(4_000, 8_000);
+/// And their bytes: 64 Mbit/s.
+pub const MEDIA_BYTES_PER_PEER: Rate = Rate::per_second(4_000_000, 8_000_000);
 /// Datagrams of RTCP from one peer. A browser with 50 videos sends a report for each a second,
 /// transport feedback 20 times, and NACKs at most every 20 ms for those that lose.
 pub const RTCP_PER_PEER: Rate = Rate::per_second(1_000, 1_000);

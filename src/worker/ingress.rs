@@ -20,7 +20,7 @@ use super::srtp::Srtp;
 use super::{Timer, Transmit, Worker};
 use crate::base::counters::DropReason;
 use crate::base::ids::WorkerId;
-use crate::base::limits::PUBLISHER_SILENCE_MAX;
+use crate::base::limits::{DATAGRAM_OUT_BYTES_MAX, PUBLISHER_SILENCE_MAX};
 use crate::room::mail::{HandedDatagram, Outgoing, Role, ToGate, ToWorker};
 use crate::wire::demux::{Protocol, classify};
 use crate::wire::signal::LeaveReason;
@@ -225,8 +225,14 @@ impl Worker {
                 Ok(Cow::Borrowed(_)) => {}
                 Err(reason) => return self.counters.drop(reason, 1),
             }
-        } else if classify(&bytes) == Protocol::Srtp && !self.is_of_the_client(key, &bytes, now) {
-            return self.counters.drop(DropReason::RtpForged, 1);
+        } else if classify(&bytes) == Protocol::Srtp {
+            // A forged stream must not use up what the client may send.
+            if !self.is_of_the_client(key, &bytes, now) {
+                return self.counters.drop(DropReason::RtpForged, 1);
+            }
+            if !self.peers[key.0].may_send(bytes.len(), now) {
+                return self.counters.drop(DropReason::MediaRate, 1);
+            }
         }
         let Some(receive) = self.parse(tuple, &bytes) else {
             self.counters.drop(DropReason::Refused, 1);
@@ -281,6 +287,10 @@ impl Worker {
                     // Answers to checks go wherever those came from.
                     if !matches!(classify(&transmit.contents), Protocol::StunOther) {
                         peer.sends_to = Some(transmit.destination);
+                    }
+                    if transmit.contents.len() > DATAGRAM_OUT_BYTES_MAX {
+                        self.counters.drop(DropReason::Oversize, 1);
+                        continue;
                     }
                     self.transmits.push(Transmit {
                         local: transmit.source.ip(),

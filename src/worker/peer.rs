@@ -16,7 +16,10 @@ use super::tap::KeySlot;
 use crate::base::counters::{Counters, DropReason};
 use crate::base::ids::TrackId;
 
-use crate::base::limits::{SENT_KEPT_FOR, SENT_PACKETS_KEPT};
+use crate::base::bucket::Bucket;
+use crate::base::limits::{
+    MEDIA_BYTES_PER_PEER, MEDIA_PACKETS_PER_PEER, SENT_KEPT_FOR, SENT_PACKETS_KEPT,
+};
 use crate::base::rng::Rng;
 use crate::media::keyframes::REPEAT_AFTER;
 use crate::media::packet::Packet;
@@ -45,6 +48,9 @@ pub struct Peer {
     pub feedback: Feedback,
     /// The streams that are the client's for sure.
     pub verified: Streams,
+    /// What it may send.
+    media_packets: Bucket,
+    media_bytes: Bucket,
     pub tracks: Vec<PeerTrack>,
     pub slots: Vec<Slot>,
     /// DTLS is up.
@@ -121,6 +127,8 @@ impl Peer {
             keys,
             feedback: Feedback::default(),
             verified: Streams::default(),
+            media_packets: Bucket::default(),
+            media_bytes: Bucket::default(),
             tracks: Vec::new(),
             slots: Vec::new(),
             connected: false,
@@ -153,6 +161,13 @@ impl Peer {
             Some((codec, *pt))
         });
         usable.collect()
+    }
+
+    /// Whether the client may send a packet of media so long now.
+    pub fn may_send(&mut self, bytes: usize, now: Instant) -> bool {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.media_packets.take(now, MEDIA_PACKETS_PER_PEER)
+            && self.media_bytes.take_many(now, MEDIA_BYTES_PER_PEER, bytes)
     }
 
     /// A packet that the client sent, with the track that it belongs to.

@@ -65,6 +65,8 @@ pub struct Sender {
     pub frames: u32,
     next_frame: Instant,
     pub keyframe_wanted: bool,
+    /// Payloads are made this long, whatever the encoder says.
+    pub packet_bytes: Option<usize>,
 }
 
 /// What `str0m` runs on, with its keys laid open.
@@ -125,6 +127,7 @@ impl Client {
                 frames: 0,
                 next_frame: now,
                 keyframe_wanted: true,
+                packet_bytes: None,
             });
         }
         for _ in 0..slots {
@@ -288,7 +291,8 @@ impl Client {
         let mut direct = self.rtc.direct_api();
         let Some(stream) = direct.stream_tx_by_mid(sender.mid, None) else { return };
         let last = payloads.len() - 1;
-        for (i, payload) in payloads.into_iter().enumerate() {
+        for (i, mut payload) in payloads.into_iter().enumerate() {
+            payload.resize(sender.packet_bytes.unwrap_or(payload.len()), 0);
             sender.seq += 1;
             let write = RtpWrite::new(pt, sender.seq.into(), timestamp, now, payload);
             stream.write_rtp(write.marker(i == last).nackable(true));
