@@ -4,6 +4,7 @@
 pub mod config;
 pub mod deadlines;
 pub mod demux;
+pub mod dtls;
 pub mod gate;
 pub mod http;
 pub mod keyframes;
@@ -12,9 +13,11 @@ pub mod offer;
 pub mod payload;
 pub mod rewriter;
 pub mod room;
+pub mod rtcp;
 pub mod sdp;
 pub mod sdpfrag;
 pub mod signal;
+pub mod stun;
 pub mod websocket;
 pub mod worker;
 
@@ -26,10 +29,11 @@ use arbitrary::{Arbitrary, Unstructured};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 19] = [
     ("config", config::check),
     ("deadlines", deadlines::check),
     ("demux", demux::check),
+    ("dtls", dtls::check),
     ("gate", gate::check),
     ("http", http::check),
     ("keyframes", keyframes::check),
@@ -38,9 +42,11 @@ pub const TARGETS: [Target; 16] = [
     ("payload", payload::check),
     ("rewriter", rewriter::check),
     ("room", room::check),
+    ("rtcp", rtcp::check),
     ("sdp", sdp::check),
     ("sdpfrag", sdpfrag::check),
     ("signal", signal::check),
+    ("stun", stun::check),
     ("websocket", websocket::check),
     ("worker", worker::check),
 ];
