@@ -129,6 +129,8 @@ pub struct Browser {
     probe: Option<(Instant, Instant)>,
     next_request: u64,
     waiting: BTreeMap<u64, (Asked, Instant)>,
+    /// Mutes that were said and not yet confirmed.
+    unconfirmed: BTreeMap<u64, (String, bool)>,
     missing: (usize, usize),
     wants_round: bool,
     round: bool,
@@ -182,6 +184,7 @@ impl Browser {
             probe: None,
             next_request: 1,
             waiting: BTreeMap::new(),
+            unconfirmed: BTreeMap::new(),
             missing: (0, 0),
             wants_round: false,
             round: false,
@@ -255,6 +258,9 @@ impl Browser {
         }
         self.socket = Socket::Down;
         self.waiting.clear();
+        for (mid, muted) in std::mem::take(&mut self.unconfirmed).into_values() {
+            self.own_mids.insert(mid, !muted);
+        }
         self.probe = None;
         if self.round {
             // The offer is made again, with what was asked for since.
@@ -297,6 +303,9 @@ impl Browser {
         self.heard = now;
         let message: Value = serde_json::from_str(text).expect("the server writes JSON");
         let asked = message["id"].as_u64().and_then(|id| self.waiting.remove(&id));
+        if let Some(id) = message["id"].as_u64() {
+            self.unconfirmed.remove(&id);
+        }
         match (asked.map(|(asked, _)| asked), message["type"].as_str().unwrap_or_default()) {
             (Some(asked), "error") => self.refused(now, asked, &message),
             (Some(Asked::Join | Asked::Resume), "joined") => self.enter(now, &message),
@@ -563,6 +572,7 @@ impl Browser {
         }
         for (mid, muted) in news {
             let message = json!({"type": "update", "mid": mid, "muted": muted});
+            self.unconfirmed.insert(self.next_request, (mid, muted));
             self.request(now, Asked::Update, message);
         }
     }

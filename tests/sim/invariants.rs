@@ -177,6 +177,11 @@ impl Observer {
         }
     }
 
+    /// A thread of the server stands still until then, and hears nobody.
+    pub fn deaf(&mut self, until: Instant) {
+        self.heard.values_mut().for_each(|(_, since)| *since = until.max(*since));
+    }
+
     /// Where checks come from while nothing comes from a client's own address is, for all that the
     /// server can know, its new address; and it takes until the client's next check to know better.
     fn is_alive(&self, id: ClientId, now: Instant) -> bool {

@@ -224,6 +224,7 @@ impl World {
     /// A thread stands still for a while.
     pub fn pause(&mut self, thread: Thread, time: Duration) {
         let until = self.now + time;
+        self.observer.deaf(until + self.skew);
         let schedule = self.schedules.entry(thread).or_default();
         schedule.paused = Some(until);
         schedule.turn = None;
