@@ -1,0 +1,127 @@
+//! What publishers send: numbers that wrap and jump, SSRCs that collide, too much, too long.
+
+use std::time::{Duration, Instant};
+
+use trackyard::base::counters::DropReason;
+
+use crate::common;
+use crate::common::world::World;
+use crate::two_in_a_call;
+
+#[test]
+fn numbers_wrap_through_publisher_and_slot() {
+    let mut world = World::new(2);
+    world.join(1, true, 0);
+    world.join(2, false, 1);
+    let sender = world.clients.get_mut(&1).unwrap().sending.as_mut().unwrap();
+    (sender.seq, sender.frames) = (32_000, u32::MAX / 4_500 - 20);
+    world.until(Duration::from_secs(2), |w| w.clients[&2].sees(&w.mids(2)));
+    let before = world.clients[&2].packets;
+    for _ in 0..18_000 {
+        let sender = world.clients.get_mut(&1).unwrap().sending.as_mut().unwrap();
+        sender.keyframe_wanted = true;
+        world.pass(common::client::FRAME_INTERVAL);
+    }
+    let packets = world.clients[&2].packets - before;
+    assert!(packets > 70_000, "{packets}: each stream's 16 bits were used up");
+    world.assert_no_faults();
+}
+
+#[test]
+fn hostile_sequence_numbers_are_felt_by_nobody_else() {
+    let mut world = World::new(1);
+    for id in 1..=3 {
+        world.join(id, true, 2);
+    }
+    world.until(Duration::from_secs(2), World::all_see);
+    world.clients.get_mut(&3).unwrap().media_gap = Duration::ZERO;
+    let jumps: [i64; 8] = [10_000, -5_000, 40_000, 32_768, -32_768, 65_536, 1, -60_000];
+    for jump in jumps.into_iter().cycle().take(64) {
+        let sender = world.clients.get_mut(&1).unwrap().sending.as_mut().unwrap();
+        sender.seq = sender.seq.saturating_add_signed(jump);
+        sender.keyframe_wanted = jump % 3 == 0;
+        world.pass(Duration::from_millis(120));
+    }
+    let gap = world.clients[&3].media_gap;
+    assert!(gap < Duration::from_millis(100), "{gap:?}");
+    assert_eq!(world.workers[0].counters_mut().panics, 0);
+    let sees_two = |judge: &&common::vp8::Judge| judge.label == Some(2);
+    let judge = world.clients[&3].slots.values().find(sees_two).expect("the other publisher");
+    assert!(judge.faults.is_empty(), "{:?}", judge.faults);
+}
+
+#[test]
+fn ssrcs_that_collide_mix_nothing_up() {
+    let mut world = two_in_a_call(1);
+    world.join(3, true, 2);
+    world.pass(Duration::from_secs(1));
+    // The first sends with the SSRC of what it receives, the third with the same.
+    let taken = world.clients.get_mut(&1).unwrap().slot_ssrc();
+    for id in [1, 3] {
+        let client = world.clients.get_mut(&id).unwrap();
+        let sender = client.sending.as_mut().unwrap();
+        sender.keyframe_wanted = true;
+        let (mid, rtx) = (sender.mid, 4_000_000_000 + id as u32);
+        let mut api = client.rtc.direct_api();
+        api.reset_stream_tx(mid, None, taken.into(), Some(rtx.into()));
+    }
+    world.pass(Duration::from_secs(3));
+    assert_eq!(world.workers[0].counters_mut().panics, 0);
+    let seen: Vec<_> = world.clients[&2].slots.values().map(|j| (j.label, j.frames)).collect();
+    println!("the second sees {seen:?}");
+    for judge in world.clients.values().flat_map(|c| c.slots.values()) {
+        assert!(judge.faults.is_empty(), "{:?}", judge.faults);
+    }
+    let judge = world.clients[&1].slots.values().next().unwrap();
+    assert!(judge.label.is_some_and(|from| from != 1), "nobody gets their own");
+}
+
+#[test]
+fn a_publisher_beyond_any_sane_rate_hurts_nobody() {
+    let mut world = World::new(1);
+    for id in 1..=3 {
+        world.join(id, true, 2);
+    }
+    world.until(Duration::from_secs(2), World::all_see);
+    let address = world.clients[&1].address;
+    world.clients.get_mut(&3).unwrap().media_gap = Duration::ZERO;
+    let client = world.clients.get_mut(&1).unwrap();
+    let (mid, mut api) = (client.sending.as_ref().unwrap().mid, client.rtc.direct_api());
+    let ssrc = api.stream_tx_by_mid(mid, None).expect("it sends").ssrc().to_be_bytes();
+    let before = Instant::now();
+    for turn in 0..500u32 {
+        for n in 0..100 {
+            let mut packet = vec![0x80, 96];
+            packet.extend(((turn * 100 + n) as u16).to_be_bytes());
+            packet.extend([0; 4]);
+            packet.extend(ssrc);
+            packet.resize(1_200, 7);
+            world.inject(address, &packet);
+        }
+        world.pass(Duration::from_millis(10));
+    }
+    let (dropped, took) = (world.dropped(DropReason::MediaRate), before.elapsed());
+    println!(
+        "10,000 packets a second for 5 s: {dropped} of 50,000 dropped unread, {took:?} in all"
+    );
+    assert!(dropped > 10_000, "{dropped}");
+    let gap = world.clients[&3].media_gap;
+    assert!(gap < Duration::from_millis(100), "{gap:?}");
+}
+
+#[test]
+fn no_datagram_is_longer_than_a_path_takes() {
+    let mut world = two_in_a_call(2);
+    world.pass(Duration::from_secs(10));
+    world.leave(1);
+    println!("the longest of a call with frames of 1,000 bytes: {}", world.net.longest);
+    assert!(world.net.longest <= 1_200, "{}", world.net.longest);
+    assert_eq!(world.dropped(DropReason::Oversize), 0);
+    world.join(3, true, 1);
+    world.until(Duration::from_secs(2), World::all_see);
+    let sender = world.clients.get_mut(&3).unwrap().sending.as_mut().unwrap();
+    sender.packet_bytes = Some(1_400);
+    world.pass(Duration::from_secs(1));
+    assert!(world.dropped(DropReason::Oversize) > 10, "what is longer is dropped and counted");
+    assert!(world.net.longest <= trackyard::base::limits::DATAGRAM_OUT_BYTES_MAX);
+}
