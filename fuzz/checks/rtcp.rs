@@ -20,7 +20,7 @@ pub fn check(data: &[u8]) {
         }
         allows
     });
-    assert_eq!(counted, refused);
+    assert_eq!(counted.retransmissions, refused);
     assert!(kept.len() <= compound.len());
     assert_eq!(packets(&kept).map(<[u8]>::len).sum::<usize>(), kept.len(), "all well formed");
     let (mut again, mut asked) = (Vec::new(), Vec::new());

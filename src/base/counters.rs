@@ -30,6 +30,8 @@ pub enum DropReason {
     RtpForged,
     /// RTCP that came before.
     RtcpReplay,
+    /// RTCP that nobody acts on, such as estimates of bandwidth.
+    RtcpUnused,
     /// A retransmission that a subscriber may not have (again, so soon, so much).
     NackRefused,
     /// Something that `str0m` could not parse or refused.
@@ -55,7 +57,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons with their metric label, in the order of their discriminants.
-    pub const ALL: [(DropReason, &'static str); 23] = [
+    pub const ALL: [(DropReason, &'static str); 24] = [
         (DropReason::UnknownProtocol, "unknown_protocol"),
         (DropReason::MalformedStun, "malformed_stun"),
         (DropReason::UnknownUfrag, "unknown_ufrag"),
@@ -69,6 +71,7 @@ impl DropReason {
         (DropReason::RtcpForged, "rtcp_forged"),
         (DropReason::RtpForged, "rtp_forged"),
         (DropReason::RtcpReplay, "rtcp_replay"),
+        (DropReason::RtcpUnused, "rtcp_unused"),
         (DropReason::NackRefused, "nack_refused"),
         (DropReason::Refused, "refused"),
         (DropReason::UnknownStream, "unknown_stream"),

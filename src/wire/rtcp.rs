@@ -1,9 +1,28 @@
 //! RTCP as an SFU must look into it (RFC 3550 §6, RFC 4585 §6): compound packets taken apart, and
-//! the retransmission requests among them.
+//! what in them may be acted on.
 
+const SENDER_REPORT: u8 = 200;
+const RECEIVER_REPORT: u8 = 201;
+const SOURCE_DESCRIPTION: u8 = 202;
+/// RFC 3611.
+const EXTENDED_REPORT: u8 = 207;
 /// Generic NACK: transport-layer feedback (205), format 1 (RFC 4585 §6.2.1).
 const TRANSPORT_FEEDBACK: u8 = 205;
 const FORMAT_NACK: u8 = 1;
+/// Requests for a keyframe: payload-specific feedback (206), formats 1 (RFC 4585 §6.3.1) and 4
+/// (RFC 5104 §4.3.1).
+const PAYLOAD_FEEDBACK: u8 = 206;
+const FORMAT_PLI: u8 = 1;
+const FORMAT_FIR: u8 = 4;
+
+/// How much of a compound was left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Retransmissions that were refused.
+    pub retransmissions: u64,
+    /// Packets that nobody here acts on.
+    pub unused: u64,
+}
 
 /// The packets of a compound, in order. Ends at the first that is malformed.
 pub fn packets(mut compound: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -17,15 +36,19 @@ pub fn packets(mut compound: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Copies a compound to `kept` without the retransmissions that `allows` refuses, given the SSRC
-/// of the stream and the sequence number; gives how many it refused. What is malformed at its end
-/// is left out.
+/// of the stream and the sequence number, and without what nobody acts on; gives how much that
+/// was. What is malformed at its end is left out.
 pub fn keep_allowed(
     compound: &[u8],
     kept: &mut Vec<u8>,
     mut allows: impl FnMut(u32, u16) -> bool,
-) -> u64 {
-    let mut refused = 0;
+) -> LeftOut {
+    let mut left_out = LeftOut::default();
     for packet in packets(compound) {
+        if !is_of_use(packet) {
+            left_out.unused += 1;
+            continue;
+        }
         let Some((ssrc, entries)) = nack(packet) else {
             kept.extend_from_slice(packet);
             continue;
@@ -37,7 +60,7 @@ pub fn keep_allowed(
             let asked = (0..17).filter(|i| *i == 0 || bits >> (i - 1) & 1 == 1);
             let mut allowed = asked.map(|i| first.wrapping_add(i)).filter(|seq| {
                 let allowed = allows(ssrc, *seq);
-                refused += u64::from(!allowed);
+                left_out.retransmissions += u64::from(!allowed);
                 allowed
             });
             let Some(pid) = allowed.next() else { continue };
@@ -52,13 +75,36 @@ pub fn keep_allowed(
             [*l0, *l1] = ((words - 1) as u16).to_be_bytes();
         }
     }
-    refused
+    left_out
 }
 
-/// The media SSRC and the entries of a generic NACK: packet id and bitmask of the following.
+/// Whether a packet is one of the few that are acted on. Estimates of bandwidth are not, for nothing
+/// is sent by them, and `str0m` panics on a transport feedback that has a run of no packets.
+fn is_of_use(packet: &[u8]) -> bool {
+    match *packet {
+        [_, SENDER_REPORT | RECEIVER_REPORT | SOURCE_DESCRIPTION, ..] => true,
+        [_, EXTENDED_REPORT, _, _, _, _, _, _, ref blocks @ ..] => are_whole(blocks),
+        [_, TRANSPORT_FEEDBACK, ..] => nack(packet).is_some(),
+        [first, PAYLOAD_FEEDBACK, ..] => matches!(first & 0x1f, FORMAT_PLI | FORMAT_FIR),
+        _ => false,
+    }
+}
+
+/// Whether the blocks of an extended report are as long as they say (RFC 3611 §3): `str0m` takes
+/// memory for what one says that it is.
+fn are_whole(mut blocks: &[u8]) -> bool {
+    while let [_, _, l0, l1, ..] = *blocks {
+        let bytes = 4 * (usize::from(u16::from_be_bytes([l0, l1])) + 1);
+        let Some(rest) = blocks.get(bytes..) else { return false };
+        blocks = rest;
+    }
+    blocks.is_empty()
+}
+
+/// The media SSRC and the entries of a generic NACK: packet id and bitmask of the following. One
+/// with padding, which would stand where entries are expected, is none: nobody pads them.
 fn nack(packet: &[u8]) -> Option<(u32, impl Iterator<Item = [u8; 4]>)> {
     let ([first, kind, _, _, _, _, _, _, ssrc @ ..], entries) = packet.split_first_chunk::<12>()?;
-    // Padding would stand where entries are expected; nobody pads a NACK.
     let is_nack = *kind == TRANSPORT_FEEDBACK && first & 0x3f == FORMAT_NACK;
     let entries = entries.as_chunks::<4>().0.iter().copied();
     is_nack.then_some((u32::from_be_bytes(*ssrc), entries))
@@ -81,8 +127,31 @@ mod tests {
 
     fn keep(compound: &[u8], allows: impl FnMut(u32, u16) -> bool) -> (Vec<u8>, u64) {
         let mut kept = Vec::new();
-        let refused = keep_allowed(compound, &mut kept, allows);
-        (kept, refused)
+        let left_out = keep_allowed(compound, &mut kept, allows);
+        assert_eq!(left_out.unused, 0);
+        (kept, left_out.retransmissions)
+    }
+
+    #[test]
+    fn what_nobody_acts_on_is_left_out() {
+        let of_use = |kind, format: u8, rest: &[u8]| {
+            let mut packet = vec![0x80 | format, kind, 0, 1 + rest.len() as u8 / 4, 0, 0, 0, 9];
+            packet.extend_from_slice(rest);
+            let (mut kept, compound) = (Vec::new(), [&RR, &packet[..]].concat());
+            let left_out = keep_allowed(&compound, &mut kept, |_, _| true);
+            assert_eq!(kept, if left_out.unused == 0 { compound } else { RR.to_vec() });
+            left_out.unused == 0
+        };
+        assert!(of_use(206, 1, &[0; 4]) && of_use(206, 4, &[0; 12]), "PLI and FIR");
+        assert!(of_use(202, 1, &[0; 4]) && of_use(201, 1, &[0; 24]));
+        assert!(!of_use(205, 15, &[0; 16]), "transport-wide feedback");
+        assert!(!of_use(206, 15, b"\0\0\0\0REMB"));
+        assert!(!of_use(205, 1, &[]), "a NACK cut short");
+        assert!(!of_use(205, 0x21, &[0, 0, 0, 7, 0, 1, 0xff, 0xff, 0, 0, 0, 4]), "padded");
+        assert!(!of_use(203, 1, &[]) && !of_use(204, 0, b"name"), "BYE and APP");
+        let time = [4, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert!(of_use(207, 0, &time) && of_use(207, 0, &[time, time].concat()));
+        assert!(!of_use(207, 0, &[5, 0, 0xff, 0xff]), "a block longer than the packet");
     }
 
     #[test]

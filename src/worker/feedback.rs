@@ -1,5 +1,5 @@
 //! What a client says about what it receives, weighed before `str0m` acts on it: `str0m` would
-//! send again whatever is asked for, as often as it is asked for.
+//! send again whatever is asked for, as often as it is asked for, and believes what it is told.
 
 #![expect(
     clippy::indexing_slicing,
@@ -63,14 +63,15 @@ impl Worker {
         peer.paths.heard(tuple, now);
         feedback.kept.clear();
         let (slots, resends) = (&mut peer.slots, &mut feedback.resends);
-        let refused = rtcp::keep_allowed(&feedback.plain, &mut feedback.kept, |ssrc, seq| {
+        let left_out = rtcp::keep_allowed(&feedback.plain, &mut feedback.kept, |ssrc, seq| {
             let slot = slots.iter_mut().find(|s| s.ssrc.is_some_and(|own| *own == ssrc));
             slot.is_some_and(|s| s.sent.grant(seq, now, resends))
         });
         if feedback.kept == feedback.plain {
             return Ok(Cow::Borrowed(datagram));
         }
-        self.counters.drop(DropReason::NackRefused, refused);
+        self.counters.drop(DropReason::NackRefused, left_out.retransmissions);
+        self.counters.drop(DropReason::RtcpUnused, left_out.unused);
         // The sender's SSRC stands in the first packet, which may be gone.
         let sealed = srtcp.seal(&feedback.kept, index);
         Ok(Cow::Owned(sealed.unwrap_or_default()))

@@ -1,6 +1,6 @@
 //! Synthetic clients against a real server: TLS WebSocket for signalling, real UDP for media.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
@@ -219,6 +219,8 @@ pub struct Live {
     pub server: SocketAddr,
     /// Datagrams that were sent, for a test that wants them.
     pub tap: Option<Vec<Vec<u8>>>,
+    /// Bytes of RTP that came, by SSRC.
+    pub bytes_in: HashMap<u32, u64>,
     /// The last answer.
     pub answer: String,
 }
@@ -254,6 +256,7 @@ impl Live {
             udp,
             server,
             tap: None,
+            bytes_in: HashMap::new(),
             answer: String::new(),
         }
     }
@@ -281,6 +284,9 @@ impl Live {
         let mut buffer = [0; 2_048];
         while let Ok((length, source)) = self.udp.recv_from(&mut buffer) {
             busy = true;
+            if let Some(ssrc) = rtp_ssrc(&buffer[..length]) {
+                *self.bytes_in.entry(ssrc).or_default() += length as u64;
+            }
             self.client.receive(Instant::now(), source, &buffer[..length]);
         }
         for (to, bytes) in self.client.poll(Instant::now()) {
@@ -295,6 +301,12 @@ impl Live {
         busy
     }
 
+    /// RTCP that `str0m` would not send.
+    pub fn say(&mut self, compound: &[u8]) {
+        let datagram = self.client.protect_rtcp(compound);
+        let _ = self.udp.send_to(&datagram, self.server);
+    }
+
     /// All slots that hold a track show a picture, and there are `count` of them.
     pub fn sees(&self, count: usize) -> bool {
         self.filled.len() == count && self.client.sees(&self.filled)
@@ -304,6 +316,18 @@ impl Live {
     pub fn leave(mut self) {
         let id = self.signalling.request(json!({"type": "leave"}));
         self.signalling.reply(id);
+    }
+}
+
+/// The stream of a datagram, if it is RTP.
+fn rtp_ssrc(datagram: &[u8]) -> Option<u32> {
+    match *datagram {
+        [128..=191, kind, _, _, _, _, _, _, a, b, c, d, ..]
+            if !(64..96).contains(&(kind & 0x7f)) =>
+        {
+            Some(u32::from_be_bytes([a, b, c, d]))
+        }
+        _ => None,
     }
 }
 

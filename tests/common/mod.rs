@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod live;
+pub mod rtcp;
 pub mod stun;
 pub mod vp8;
 pub mod world;

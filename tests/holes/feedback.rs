@@ -1,9 +1,11 @@
-//! What viewers say back: too often, and too much.
+//! What viewers say back: too often, too much, and not true.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use trackyard::base::counters::DropReason;
+use trackyard::base::rng::Rng;
 
+use crate::common::rtcp;
 use crate::common::world::World;
 use crate::{SECOND, two_in_a_call};
 
@@ -30,21 +32,6 @@ fn two_hundred_joins_ask_the_publisher_twice_a_second() {
     world.assert_no_faults();
 }
 
-/// A generic NACK for as many packets up to `newest` as `entries` can name.
-fn nack(media: u32, newest: u64, entries: u16) -> Vec<u8> {
-    let words = 2 + entries;
-    let mut packet = vec![0x81, 205];
-    packet.extend(words.to_be_bytes());
-    packet.extend(9u32.to_be_bytes());
-    packet.extend(media.to_be_bytes());
-    for n in 0..entries {
-        let first = (newest as u16).wrapping_sub(17 * (n + 1) - 1);
-        packet.extend(first.to_be_bytes());
-        packet.extend([0xff; 2]);
-    }
-    packet
-}
-
 /// One who sends and one who watches, for `seconds`; with a flood of NACKs or without. Gives the
 /// bytes sent to the one who watches, and how much the first NACK brought for each of its bytes.
 fn flooded(seconds: u32, flood: bool) -> (u64, u64) {
@@ -63,7 +50,7 @@ fn flooded(seconds: u32, flood: bool) -> (u64, u64) {
         for burst in 0..if flood && turn > 200 { 20 } else { 0 } {
             let client = world.clients.get_mut(&2).unwrap();
             let (ssrc, newest) = (client.slot_ssrc(), client.highest_seq);
-            let datagram = client.protect_rtcp(&nack(ssrc, newest, 25));
+            let datagram = client.protect_rtcp(&rtcp::nack(ssrc, newest, 25));
             let before = out(&world);
             world.inject(address, &datagram);
             world.deliver();
@@ -124,8 +111,7 @@ fn a_flood_of_feedback_is_bounded() {
     for _ in 0..300 {
         for _ in 0..20 {
             let client = world.clients.get_mut(&2).unwrap();
-            let mut pli = vec![0x81, 206, 0, 2, 0, 0, 0, 9];
-            pli.extend(client.slot_ssrc().to_be_bytes());
+            let pli = rtcp::pli(client.slot_ssrc());
             let datagram = client.protect_rtcp(&pli);
             world.inject(address, &datagram);
             world.inject(address, &datagram);
@@ -139,4 +125,34 @@ fn a_flood_of_feedback_is_bounded() {
     assert!(world.dropped(DropReason::RtcpReplay) > 1_000);
     let gap = world.clients[&1].media_gap;
     assert!(gap < Duration::from_millis(100), "others have {gap:?}");
+}
+
+#[test]
+fn lies_about_what_came_are_felt_by_nobody() {
+    let mut world = World::new(1);
+    world.join(1, true, 1);
+    world.join(2, false, 1);
+    world.join(3, false, 1);
+    let both = |w: &World| [2, 3].iter().all(|id| w.clients[id].sees(&w.mids(*id)));
+    world.until(Duration::from_secs(2), both);
+    let (address, mut rng) = (world.clients[&2].address, Rng::from_seed([3; 32]));
+    world.clients.values_mut().for_each(|c| c.media_gap = Duration::ZERO);
+    let (began, mut told) = (Instant::now(), 0);
+    for _ in 0..20 {
+        let media = world.clients.get_mut(&2).unwrap().slot_ssrc();
+        for lie in rtcp::lies(media, &mut rng) {
+            let datagram = world.clients.get_mut(&2).unwrap().protect_rtcp(&lie);
+            world.inject(address, &datagram);
+            told += 1;
+        }
+        world.pass(Duration::from_millis(100));
+    }
+    println!("{told} lies: {:?} with the call", began.elapsed());
+    assert_eq!(world.workers[0].counters_mut().panics, 0);
+    assert!(world.dropped(DropReason::RtcpUnused) > 200);
+    for id in [2, 3] {
+        let gap = world.clients[&id].media_gap;
+        assert!(gap < Duration::from_millis(100), "{id} has {gap:?}");
+    }
+    world.assert_no_faults();
 }

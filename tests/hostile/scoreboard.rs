@@ -83,6 +83,13 @@ fn scoreboard() {
     let (missing, doubled) = feedback::websocket_drop();
     let figure = format!("{missing} frames lost, {doubled} seen twice");
     all.push(row("a WebSocket that drops", &figure, "no media lost", missing + doubled == 0));
+    let (ratio, missed) = feedback::nack_flood(ROUND);
+    let figure = format!("{ratio:.3}x, others missed {:.2} % of frames", missed * 100.0);
+    all.push(row("bytes out under a flood of NACKs, of media", &figure, "1.25x", ratio <= 1.25));
+    let (rate, cpu, missed) = feedback::lies(ROUND);
+    let what = format!("frames that others miss under {rate:.0} lies of a viewer/s");
+    let figure = format!("{:.2} %, {:.0} % of a core in all", missed * 100.0, cpu * 100.0);
+    all.push(row(&what, &figure, "0.1 %", missed < 0.001));
     for (who, name) in ["publisher", "viewer"].iter().enumerate() {
         let (gap, after_check) = feedback::rebind(who);
         let figure =
