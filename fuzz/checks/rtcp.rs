@@ -1,7 +1,7 @@
 //! Compound RTCP: what is left of it without refused retransmissions is well formed, no longer
 //! than it was, and asks for exactly what was allowed. The first byte of the input says what is.
 
-use trackyard::wire::rtcp::{keep_allowed, packets};
+use trackyard::wire::rtcp::{keep_allowed, packets, reception_reports, sender_reports};
 
 pub fn check(data: &[u8]) {
     let Some((rule, compound)) = data.split_first() else { return };
@@ -21,6 +21,8 @@ pub fn check(data: &[u8]) {
         allows
     });
     assert_eq!(counted.retransmissions, refused);
+    let reports = reception_reports(compound).count() + sender_reports(compound).count();
+    assert!(reports <= compound.len() / 12);
     assert!(kept.len() <= compound.len());
     assert_eq!(packets(&kept).map(<[u8]>::len).sum::<usize>(), kept.len(), "all well formed");
     let (mut again, mut asked) = (Vec::new(), Vec::new());

@@ -112,9 +112,14 @@ pub const PATH_SILENT_AFTER: Duration = Duration::from_millis(500);
 /// A WHIP or WHEP session that did not connect in this time, or whose peer was lost.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A retransmission is not repeated for so long: about a round trip. Shorter doubles what a client
-/// asks for twice; longer delays the second attempt at a packet that was lost twice.
+/// A retransmission is not repeated for so long while the round trip is unknown, then for one.
+/// Shorter doubles what a client asks for twice; longer delays the second attempt at a packet that
+/// was lost twice.
 pub const RESEND_AFTER: Duration = Duration::from_millis(80);
+/// And these bound the round trip, which is measured by what the client says: nobody asks again
+/// within the first, and after the second it is too late to ask a third time.
+pub const RESEND_AFTER_MIN: Duration = Duration::from_millis(10);
+pub const RESEND_AFTER_MAX: Duration = Duration::from_millis(300);
 /// Of the bytes of media to a subscriber, one in so many more may be retransmissions: in total at
 /// most 1.25 times the media. Smaller feeds a flood of NACKs; larger stops mending at less loss.
 pub const RESEND_SHARE: u64 = 4;

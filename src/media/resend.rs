@@ -1,10 +1,11 @@
 //! What a subscriber may have sent again: only what was sent, not twice within a round trip, and
 //! never more than a share of the media itself.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::base::limits::{
-    RESEND_AFTER, RESEND_BURST_BYTES, RESEND_SHARE, RESENDS_PER_TURN, SENT_PACKETS_KEPT,
+    RESEND_AFTER, RESEND_AFTER_MAX, RESEND_AFTER_MIN, RESEND_BURST_BYTES, RESEND_SHARE,
+    RESENDS_PER_TURN, SENT_PACKETS_KEPT,
 };
 
 /// What one slot sent lately, by sequence number.
@@ -24,15 +25,20 @@ struct SentPacket {
 }
 
 /// What may be sent again to one subscriber, over all its slots.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ResendBudget {
     bytes: u64,
     /// The present turn, and how many were granted in it.
     turn: Option<(Instant, usize)>,
+    /// Between two retransmissions of one packet: a round trip.
+    repeat_after: Duration,
 }
 
 /// An IP, UDP and RTP header, extensions and a tag: what a packet is longer than its payload.
 const OVERHEAD_BYTES: u16 = 80;
+/// A retransmission has two bytes more (RFC 4588 §4); as the overhead is rather less than it is
+/// taken for, twice as many are charged.
+const RTX_BYTES: u64 = 4;
 
 impl SentPackets {
     /// A packet leaves for the first time.
@@ -60,8 +66,8 @@ impl SentPackets {
             return false;
         };
         // The first time it may have been lost at once; the second time it is under way.
-        let early = sent.resent && now.saturating_duration_since(sent.at) < RESEND_AFTER;
-        if early || !budget.spend(sent.bytes.into(), now) {
+        let early = sent.resent && now.saturating_duration_since(sent.at) < budget.repeat_after;
+        if early || !budget.spend(u64::from(sent.bytes) + RTX_BYTES, now) {
             return false;
         }
         (sent.at, sent.resent) = (now, true);
@@ -73,7 +79,18 @@ fn place(seq: u16) -> usize {
     usize::from(seq) % SENT_PACKETS_KEPT
 }
 
+impl Default for ResendBudget {
+    fn default() -> Self {
+        ResendBudget { bytes: 0, turn: None, repeat_after: RESEND_AFTER }
+    }
+}
+
 impl ResendBudget {
+    /// A round trip to the subscriber took so long, as it says.
+    pub fn measured(&mut self, round_trip: Duration) {
+        self.repeat_after = round_trip.clamp(RESEND_AFTER_MIN, RESEND_AFTER_MAX);
+    }
+
     fn earn(&mut self, bytes: u64) {
         self.bytes = (self.bytes + bytes / RESEND_SHARE).min(RESEND_BURST_BYTES);
     }
@@ -134,6 +151,19 @@ mod tests {
     }
 
     #[test]
+    fn a_round_trip_is_as_long_as_measured_within_bounds() {
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        for (said, is) in [(0, 10), (25, 25), (200, 200), (60_000, 300)] {
+            let mut slot = Slot::after(100, start);
+            slot.budget.measured(ms(said));
+            assert!(slot.grant(7, start));
+            assert!(!slot.grant(7, start + ms(is - 1)), "{said} ms");
+            assert!(slot.grant(7, start + ms(is)), "{said} ms");
+        }
+    }
+
+    #[test]
     fn never_more_than_a_quarter_of_the_media() {
         let start = Instant::now();
         let mut slot = Slot::after(0, start);
@@ -143,7 +173,7 @@ mod tests {
             slot.sent.sent(seq, 1_000, now, &mut slot.budget);
             media += 1_080;
             for back in 0..400 {
-                again += 1_080 * u64::from(slot.grant(seq.wrapping_sub(back), now));
+                again += 1_082 * u64::from(slot.grant(seq.wrapping_sub(back), now));
             }
             assert!(again * RESEND_SHARE <= media, "at {seq}: {again} of {media}");
         }

@@ -1,6 +1,8 @@
 //! RTCP as an SFU must look into it (RFC 3550 §6, RFC 4585 §6): compound packets taken apart, and
 //! what in them may be acted on.
 
+use std::time::Duration;
+
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
@@ -32,6 +34,42 @@ pub fn packets(mut compound: &[u8]) -> impl Iterator<Item = &[u8]> {
         let (packet, rest) = compound.split_at_checked(bytes)?;
         compound = rest;
         (first >> 6 == 2).then_some(packet)
+    })
+}
+
+/// Whether the first packet of a datagram, protected or not, is a sender report.
+pub fn begins_with_sender_report(datagram: &[u8]) -> bool {
+    matches!(datagram, [128..=191, SENDER_REPORT, ..])
+}
+
+/// The sender reports of a compound: the stream, and the middle of the report's NTP time, by which
+/// its receiver names it (RFC 3550 §6.4.1).
+pub fn sender_reports(compound: &[u8]) -> impl Iterator<Item = (u32, u32)> {
+    packets(compound).filter_map(|packet| match *packet {
+        [_, SENDER_REPORT, _, _, a, b, c, d, _, _, n0, n1, n2, n3, ..] => {
+            Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([n0, n1, n2, n3])))
+        }
+        _ => None,
+    })
+}
+
+/// The reception reports of a compound: the stream, the sender report that came last (0: none
+/// yet), and for how long the client had had it when it wrote (RFC 3550 §6.4.1).
+pub fn reception_reports(compound: &[u8]) -> impl Iterator<Item = (u32, u32, Duration)> {
+    packets(compound).flat_map(|packet| {
+        let (count, head) = match packet {
+            [first, SENDER_REPORT, ..] => (first & 0x1f, 28),
+            [first, RECEIVER_REPORT, ..] => (first & 0x1f, 8),
+            _ => (0, 0),
+        };
+        let blocks = packet.get(head..).unwrap_or_default().as_chunks::<24>().0;
+        blocks.iter().take(count.into()).map(|block| {
+            let [a, b, c, d, .., l0, l1, l2, l3, d0, d1, d2, d3] = *block;
+            // In 65,536ths of a second.
+            let delay = (u64::from(u32::from_be_bytes([d0, d1, d2, d3])) * 1_000_000) >> 16;
+            let last = u32::from_be_bytes([l0, l1, l2, l3]);
+            (u32::from_be_bytes([a, b, c, d]), last, Duration::from_micros(delay))
+        })
     })
 }
 
@@ -152,6 +190,31 @@ mod tests {
         let time = [4, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0];
         assert!(of_use(207, 0, &time) && of_use(207, 0, &[time, time].concat()));
         assert!(!of_use(207, 0, &[5, 0, 0xff, 0xff]), "a block longer than the packet");
+    }
+
+    #[test]
+    fn reports_name_each_other() {
+        let block = |ssrc: u8, delay: u32| {
+            let mut block = vec![0, 0, 0, ssrc];
+            block.resize(16, 7);
+            block.extend([1, 2, 3, 4]);
+            block.extend(delay.to_be_bytes());
+            block
+        };
+        let blocks = [block(1, 32_768), block(2, 65_536)].concat();
+        let rr = [&[0x82, 201, 0, 13, 0, 0, 0, 9], &blocks[..]].concat();
+        let mut sr = [&[0x81, 200, 0, 18, 0, 0, 0, 9], &[0; 20][..], &blocks[..]].concat();
+        sr[10..14].copy_from_slice(&[1, 2, 3, 4]);
+        let compound = [rr, sr].concat();
+        assert_eq!(sender_reports(&compound).collect::<Vec<_>>(), [(9, 0x0102_0304)]);
+        let half = (1, 0x0102_0304, Duration::from_millis(500));
+        let whole = (2, 0x0102_0304, Duration::from_secs(1));
+        let read = reception_reports(&compound).collect::<Vec<_>>();
+        assert_eq!(read, [half, whole, half], "one block in the second");
+        for cut in 0..compound.len() {
+            let read = reception_reports(&compound[..cut]).count();
+            assert_eq!(read, if cut < 56 { 0 } else { 2 }, "cut at {cut}");
+        }
     }
 
     #[test]

@@ -7,10 +7,11 @@
 )]
 
 use std::borrow::Cow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Worker;
 use super::mux::{FourTuple, PeerKey};
+use super::peer::Slot;
 use super::srtcp::{NotOpened, Srtcp};
 use crate::base::bucket::Bucket;
 use crate::base::counters::DropReason;
@@ -24,6 +25,8 @@ pub struct Feedback {
     rate: Bucket,
     /// From its first datagram on.
     srtcp: Option<Srtcp>,
+    /// Of what we send to it, from the first sender report on.
+    own_srtcp: Option<Srtcp>,
     /// What may still be sent again to it.
     pub resends: ResendBudget,
     /// The last compound, opened; and what is left of it.
@@ -61,6 +64,9 @@ impl Worker {
             NotOpened::Replayed => DropReason::RtcpReplay,
         })?;
         peer.paths.heard(tuple, now);
+        if let Some(round_trip) = round_trip(&feedback.plain, &peer.slots, now) {
+            feedback.resends.measured(round_trip);
+        }
         feedback.kept.clear();
         let (slots, resends) = (&mut peer.slots, &mut feedback.resends);
         let left_out = rtcp::keep_allowed(&feedback.plain, &mut feedback.kept, |ssrc, seq| {
@@ -76,4 +82,41 @@ impl Worker {
         let sealed = srtcp.seal(&feedback.kept, index);
         Ok(Cow::Owned(sealed.unwrap_or_default()))
     }
+
+    /// A sender report leaves, as `str0m` protected it: what it is called by the client that
+    /// received it, and when it left.
+    pub(super) fn note_report(&mut self, key: PeerKey, datagram: &[u8], now: Instant) {
+        let peer = &mut self.peers[key.0];
+        let feedback = &mut peer.feedback;
+        if feedback.own_srtcp.is_none() {
+            let Some(keys) = peer.keys.get() else { return };
+            let provider = &self.config.crypto.provider;
+            let from_client = !keys.from_client;
+            feedback.own_srtcp = Srtcp::new(provider, keys.profile, &keys.material, from_client);
+        }
+        let Some(srtcp) = &mut feedback.own_srtcp else { return };
+        if srtcp.open(datagram, &mut feedback.plain).is_err() {
+            return;
+        }
+        for (ssrc, name) in rtcp::sender_reports(&feedback.plain) {
+            if let Some(slot) =
+                peer.slots.iter_mut().find(|s| s.ssrc.is_some_and(|own| *own == ssrc))
+            {
+                slot.reported = [slot.reported[1], Some((name, now))];
+            }
+        }
+    }
+}
+
+/// The time from a sender report to a reception report that names it, less what the client kept it
+/// for (RFC 3550 §6.4.1); the longest, if there are several.
+fn round_trip(compound: &[u8], slots: &[Slot], now: Instant) -> Option<Duration> {
+    let measured = rtcp::reception_reports(compound).filter_map(|(ssrc, name, kept)| {
+        let slot = slots.iter().find(|s| s.ssrc.is_some_and(|own| *own == ssrc))?;
+        // A client on `str0m` rounds the name.
+        let mut reported = slot.reported.iter().flatten();
+        let (_, left) = reported.find(|(own, _)| own.abs_diff(name) <= 1)?;
+        now.saturating_duration_since(*left).checked_sub(kept)
+    });
+    measured.max()
 }

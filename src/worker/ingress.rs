@@ -23,6 +23,7 @@ use crate::base::ids::WorkerId;
 use crate::base::limits::{DATAGRAM_OUT_BYTES_MAX, PUBLISHER_SILENCE_MAX};
 use crate::room::mail::{HandedDatagram, Outgoing, Role, ToGate, ToWorker};
 use crate::wire::demux::{Protocol, classify};
+use crate::wire::rtcp::begins_with_sender_report;
 use crate::wire::signal::LeaveReason;
 use crate::wire::{stun, ufrag};
 
@@ -291,6 +292,9 @@ impl Worker {
                     if transmit.contents.len() > DATAGRAM_OUT_BYTES_MAX {
                         self.counters.drop(DropReason::Oversize, 1);
                         continue;
+                    }
+                    if begins_with_sender_report(&transmit.contents) {
+                        self.note_report(key, &transmit.contents, now);
                     }
                     self.transmits.push(Transmit {
                         local: transmit.source.ip(),

@@ -98,6 +98,9 @@ pub struct Slot {
     pub ssrc: Option<Ssrc>,
     /// What may be asked for again.
     pub sent: SentPackets,
+    /// The last two sender reports, of which one may still be on its way: what their receiver calls
+    /// them, and when they left.
+    pub reported: [Option<(u32, Instant)>; 2],
     rewriter: Rewriter,
     /// When a keyframe was last asked for on this slot's behalf.
     asked: Option<Instant>,
@@ -336,8 +339,8 @@ impl Slot {
     ) -> Slot {
         let chance = rng.next_u64();
         let rewriter = Rewriter::new((chance >> 32) as u16, chance as u32);
-        let (ssrc, sent) = (None, SentPackets::default());
-        Slot { mid, name, kind, codecs, track: None, ssrc, sent, rewriter, asked: None }
+        let (ssrc, sent, reported) = (None, SentPackets::default(), [None; 2]);
+        Slot { mid, name, kind, codecs, track: None, ssrc, sent, reported, rewriter, asked: None }
     }
 
     /// Puts another track (or none) in.

@@ -1,6 +1,6 @@
 //! A whole server's workers and their clients on virtual time, and the network between them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,15 @@ pub struct World {
     pub net: Net,
     /// The server's ICE credentials, as each session was told last.
     pub ice: HashMap<u64, IceCredentials>,
+    /// Datagrams on their way, with when they come.
+    flying: VecDeque<(Instant, Flight)>,
+}
+
+enum Flight {
+    /// To the client of that address of its own.
+    ToClient { client: SocketAddr, source: SocketAddr, bytes: Vec<u8> },
+    /// To the worker that the kernel would give it to.
+    ToServer { worker: usize, from: SocketAddr, local: IpAddr, bytes: Vec<u8> },
 }
 
 /// Decides which datagrams are lost.
@@ -39,6 +48,8 @@ pub type Forger = Box<dyn FnMut(SocketAddr, &[u8]) -> Vec<(SocketAddr, Vec<u8>)>
 /// What happens between the server and its clients; nothing by default.
 #[derive(Default)]
 pub struct Net {
+    /// How long each way takes.
+    pub delay: Duration,
     /// A client's own address to the one that the server sees.
     pub nat: HashMap<SocketAddr, SocketAddr>,
     /// Whether a datagram is lost, by the client's own address and whether it is on its way to
@@ -89,6 +100,7 @@ impl World {
             gone: HashMap::new(),
             net: Net::default(),
             ice: HashMap::new(),
+            flying: VecDeque::new(),
         }
     }
 
@@ -159,6 +171,11 @@ impl World {
     pub fn deliver(&mut self) {
         loop {
             let mut quiet = true;
+            while self.flying.front().is_some_and(|(at, _)| *at <= self.now) {
+                let (_, flight) = self.flying.pop_front().expect("one is due");
+                quiet = false;
+                self.arrive(flight);
+            }
             for index in 0..self.workers.len() {
                 self.workers[index].flush(self.now);
                 self.workers[index].check_invariants();
@@ -173,7 +190,9 @@ impl World {
                         && !self.net.lost(client.address, false, bytes)
                     {
                         let source = SocketAddr::new(transmit.local, self.server.port());
-                        client.receive(self.now, source, &transmit.bytes);
+                        let (client, bytes) = (client.address, transmit.bytes);
+                        let flight = Flight::ToClient { client, source, bytes };
+                        self.flying.push_back((self.now + self.net.delay, flight));
                     }
                 }
                 for letter in self.workers[index].take_letters() {
@@ -202,15 +221,29 @@ impl World {
                         let index = usize::from(from.port() / 3) % count;
                         self.workers[index].handle_datagram(self.now, from, to.ip(), &bytes);
                     }
-                    let worker = &mut self.workers[index];
-                    worker.handle_datagram(self.now, from, to.ip(), &bytes);
                     if let Some(captured) = &mut self.net.captured {
-                        captured.push((from, bytes));
+                        captured.push((from, bytes.clone()));
                     }
+                    let flight = Flight::ToServer { worker: index, from, local: to.ip(), bytes };
+                    self.flying.push_back((self.now + self.net.delay, flight));
                 }
             }
             if quiet {
                 return;
+            }
+        }
+    }
+
+    fn arrive(&mut self, flight: Flight) {
+        match flight {
+            Flight::ToClient { client, source, bytes } => {
+                let mut clients = self.clients.values_mut();
+                if let Some(client) = clients.find(|c| c.address == client) {
+                    client.receive(self.now, source, &bytes);
+                }
+            }
+            Flight::ToServer { worker, from, local, bytes } => {
+                self.workers[worker].handle_datagram(self.now, from, local, &bytes);
             }
         }
     }
@@ -256,7 +289,8 @@ impl World {
     /// To the next moment at which somebody has something to do, or to `end` if that is earlier.
     fn step(&mut self, end: Option<Instant>) {
         let timeouts = self.workers.iter().filter_map(Worker::poll_timeout);
-        let next = timeouts.chain(self.clients.values().map(Client::deadline)).min();
+        let flying = self.flying.front().map(|(at, _)| *at);
+        let next = timeouts.chain(self.clients.values().map(Client::deadline)).chain(flying).min();
         let next = next.expect("reports never end").max(self.now + Duration::from_millis(1));
         self.now = end.map_or(next, |end| next.min(end));
         for worker in &mut self.workers {

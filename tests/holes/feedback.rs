@@ -103,6 +103,30 @@ fn an_honest_receiver_with_loss_recovers() {
 }
 
 #[test]
+fn a_packet_is_sent_again_once_in_a_round_trip() {
+    for (delay, early, due) in [(20, 35, 41), (100, 195, 201), (1, 5, 11)] {
+        let mut world = World::new(1);
+        world.net.delay = Duration::from_millis(delay);
+        world.join(1, true, 0);
+        world.join(2, false, 1);
+        world.pass(Duration::from_secs(8));
+        let (address, start) = (world.clients[&2].address, world.now);
+        let client = world.clients.get_mut(&2).unwrap();
+        let nack = rtcp::nack(client.slot_ssrc(), client.highest_seq, 1);
+        let mut refused_at = |after| {
+            world.pass(start + Duration::from_millis(after) - world.now);
+            let before = world.dropped(DropReason::NackRefused);
+            let datagram = world.clients.get_mut(&2).unwrap().protect_rtcp(&nack);
+            world.inject(address, &datagram);
+            world.dropped(DropReason::NackRefused) - before
+        };
+        let refused = [0, early, due].map(&mut refused_at);
+        println!("a round trip of {} ms: {refused:?} of 17 refused", 2 * delay);
+        assert_eq!(refused, [0, 17, 0], "with {delay} ms each way");
+    }
+}
+
+#[test]
 fn a_flood_of_feedback_is_bounded() {
     let mut world = two_in_a_call(1);
     let address = world.clients[&2].address;
