@@ -17,6 +17,8 @@ use trackyard::room::mail::{ToGate, ToWorker};
 use trackyard::shell::mailbox::{self, Lane, Letter, Outbox, Receiver};
 use trackyard::worker::{Crypto, Outgoing, Transmit, Worker, WorkerConfig};
 
+use super::alloc::of_server;
+
 /// What the kernel keeps of datagrams for a thread that does not read.
 const SOCKET_DATAGRAMS_MAX: usize = 4_096;
 /// As in the shell: how soon letters that found a full mailbox are tried again.
@@ -144,6 +146,10 @@ impl Server {
 
     /// One turn of a worker's thread.
     pub fn worker_turn(&mut self, at: usize, now: Instant) -> Turn {
+        of_server(|| self.worker_works(at, now))
+    }
+
+    fn worker_works(&mut self, at: usize, now: Instant) -> Turn {
         let mut turn = Turn::default();
         let thread = &mut self.threads[at];
         let mut letters = Vec::new();
@@ -197,6 +203,10 @@ impl Server {
 
     /// Hands the gate its letters, what is due, and `inputs`.
     pub fn gate_turn(&mut self, now: Instant, inputs: Vec<GateInput>) -> Turn {
+        of_server(|| self.gate_works(now, inputs))
+    }
+
+    fn gate_works(&mut self, now: Instant, inputs: Vec<GateInput>) -> Turn {
         let mut turn = Turn::default();
         let mut letters = Vec::new();
         self.gate_inbox.drain(&mut letters);
@@ -209,6 +219,13 @@ impl Server {
             self.gate.handle(now, GateInput::Timeout);
         }
         for input in inputs {
+            let input = match input {
+                // What the server reads is its own.
+                GateInput::Text { conn, text } => {
+                    GateInput::Text { conn, text: text.as_str().into() }
+                }
+                input => input,
+            };
             self.gate.handle(now, input);
         }
         for outbox in &mut self.to_workers {

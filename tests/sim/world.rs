@@ -12,6 +12,7 @@ use trackyard::base::rng::Rng;
 use trackyard::gate::{CloseReason, ConnId, GateInput};
 use trackyard::worker::Transmit;
 
+use super::alloc::of_server;
 use super::client::Client;
 use super::conns::{Conns, Down, Up};
 use super::invariants::Observer;
@@ -112,7 +113,7 @@ impl World {
         seed[..8].copy_from_slice(&setup.seed.to_le_bytes());
         let mut rng = Rng::from_seed(seed);
         let address: SocketAddr = "203.0.113.1:8443".parse().expect("an address");
-        let server = Server::new(setup.workers, address, RESUME_GRACE, now, &mut rng);
+        let server = of_server(|| Server::new(setup.workers, address, RESUME_GRACE, now, &mut rng));
         let mut world = World {
             now,
             skew: Duration::ZERO,
