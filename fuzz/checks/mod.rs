@@ -1,6 +1,7 @@
 //! What each fuzz target holds true of its input. One function a target, from bytes to a panic
 //! or none, so that libFuzzer and the plain replay of the corpora check the same.
 
+pub mod answers;
 pub mod config;
 pub mod deadlines;
 pub mod demux;
@@ -29,7 +30,8 @@ use arbitrary::{Arbitrary, Unstructured};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
+    ("answers", answers::check),
     ("config", config::check),
     ("deadlines", deadlines::check),
     ("demux", demux::check),
