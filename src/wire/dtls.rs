@@ -30,7 +30,7 @@ const FLIGHT: [u8; 4] = [CLIENT_HELLO, 11, 16, 15];
 /// Whether each record of a datagram may belong to the handshake that `accepted` began (`None`:
 /// none has begun). `None` if one does not, or is cut short: then nothing of it may be used.
 pub fn admit(mut datagram: &[u8], accepted: Option<Random>) -> Option<Admission> {
-    let mut admission = Admission::Flight;
+    let mut hello = None;
     loop {
         let header = datagram.first_chunk::<RECORD_HEADER_BYTES>()?;
         let [kind, 0xfe, _, e0, e1, _, _, _, _, _, _, l0, l1] = *header else {
@@ -40,9 +40,7 @@ pub fn admit(mut datagram: &[u8], accepted: Option<Random>) -> Option<Admission>
         let fragment = datagram.get(RECORD_HEADER_BYTES..end)?;
         match (u16::from_be_bytes([e0, e1]), kind) {
             (0, HANDSHAKE) => {
-                if let Some(random) = messages(fragment, accepted)? {
-                    admission = Admission::Hello(random);
-                }
+                messages(fragment, accepted, &mut hello)?;
             }
             (0, CHANGE_CIPHER_SPEC) if accepted.is_some() && fragment == [1] => {}
             // Protected, so whoever sent it is about to be known.
@@ -51,15 +49,14 @@ pub fn admit(mut datagram: &[u8], accepted: Option<Random>) -> Option<Admission>
         }
         datagram = datagram.get(end..)?;
         if datagram.is_empty() {
-            return Some(admission);
+            return Some(hello.map_or(Admission::Flight, Admission::Hello));
         }
     }
 }
 
-/// The handshake messages (or fragments) of one record: the random of a ClientHello among them.
-/// The outer `None` if one of them has no place in the handshake.
-fn messages(mut record: &[u8], accepted: Option<Random>) -> Option<Option<Random>> {
-    let mut hello = None;
+/// The handshake messages (or fragments) of one record; `hello` is the random of a ClientHello in
+/// the same datagram. `None` if one of them has no place in the handshake.
+fn messages(mut record: &[u8], accepted: Option<Random>, hello: &mut Option<Random>) -> Option<()> {
     while !record.is_empty() {
         let header = record.first_chunk::<MESSAGE_HEADER_BYTES>()?;
         let [kind, a, b, c, s0, s1, o0, o1, o2, f0, f1, f2] = *header;
@@ -77,14 +74,15 @@ fn messages(mut record: &[u8], accepted: Option<Random>) -> Option<Option<Random
         } else if offset == 0 {
             // Two bytes of version stand before the random (RFC 5246 §7.4.1.2).
             let random: Random = fragment.get(2..34)?.try_into().ok()?;
-            if accepted.is_some_and(|known| known != random) {
+            // Two of them in one datagram are two handshakes as well.
+            if accepted.or(*hello).is_some_and(|known| known != random) {
                 return None;
             }
-            hello = Some(random);
+            *hello = Some(random);
         }
         record = record.get(end..)?;
     }
-    Some(hello)
+    Some(())
 }
 
 #[cfg(test)]
@@ -141,5 +139,8 @@ mod tests {
         let mut trailing = hello(1);
         trailing.push(22);
         assert_eq!(admit(&trailing, None), None, "what is cut short");
+        let twice = [hello(1), hello(1)].concat();
+        assert_eq!(admit(&twice, None), Some(Admission::Hello([1; 32])));
+        assert_eq!(admit(&[hello(1), hello(2)].concat(), None), None, "two handshakes");
     }
 }
