@@ -136,6 +136,12 @@ pub const SENT_KEPT_FOR: Duration = Duration::from_secs(3);
 pub const MEDIA_PACKETS_PER_PEER: Rate = Rate::per_second(4_000, 8_000);
 /// And their bytes: 64 Mbit/s.
 pub const MEDIA_BYTES_PER_PEER: Rate = Rate::per_second(4_000_000, 8_000_000);
+/// Of the rate that a peer declares for what it sends (`b=TIAS` or `b=AS`), so many times are
+/// taken, a second's worth at once. Browsers send half as much again while they probe; more leaves
+/// a peer that lies more of its room's share.
+pub const DECLARED_TIMES_MAX: u64 = 2;
+/// And bytes a second beyond that: retransmissions and headers are much of a small rate.
+pub const DECLARED_SPARE_BYTES: u64 = 32 * 1024;
 /// Datagrams of RTCP from one peer. A browser with 50 videos sends a report for each a second,
 /// transport feedback 20 times, and NACKs at most every 20 ms for those that lose.
 pub const RTCP_PER_PEER: Rate = Rate::per_second(1_000, 1_000);

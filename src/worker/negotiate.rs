@@ -95,6 +95,7 @@ impl Worker {
         let answer = self.own_ice_credentials(key, answer);
         let peer = &mut self.peers[key.0];
         peer.fingerprint = offer.fingerprint;
+        peer.declares(sdp::declared_bps(&offer.text));
         peer.offer = offer.text;
         peer.refresh_codecs();
         self.read_media(key, &offer.mids, &letter.tracks);
@@ -239,6 +240,7 @@ impl Worker {
             return Answer { sdp: answer, tracks: Vec::new(), ice: Default::default() };
         };
         let mut text = sdp::in_offered_order(&answer, &peer.offer);
+        text = sdp::with_declared(&text, &peer.offer);
         text = sdp::with_candidates_everywhere(&text);
         if matches!(peer.role, Role::Whep { only: Some(_) }) {
             text = sdp::with_stream(&text, "trackyard");

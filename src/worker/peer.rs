@@ -16,9 +16,10 @@ use super::tap::KeySlot;
 use crate::base::counters::{Counters, DropReason};
 use crate::base::ids::TrackId;
 
-use crate::base::bucket::Bucket;
+use crate::base::bucket::{Bucket, Rate};
 use crate::base::limits::{
-    MEDIA_BYTES_PER_PEER, MEDIA_PACKETS_PER_PEER, SENT_KEPT_FOR, SENT_PACKETS_KEPT,
+    DECLARED_SPARE_BYTES, DECLARED_TIMES_MAX, MEDIA_BYTES_PER_PEER, MEDIA_PACKETS_PER_PEER,
+    SENT_KEPT_FOR, SENT_PACKETS_KEPT,
 };
 use crate::base::rng::Rng;
 use crate::media::keyframes::REPEAT_AFTER;
@@ -51,6 +52,7 @@ pub struct Peer {
     /// What it may send.
     media_packets: Bucket,
     media_bytes: Bucket,
+    media_bytes_rate: Rate,
     pub tracks: Vec<PeerTrack>,
     pub slots: Vec<Slot>,
     /// DTLS is up.
@@ -132,6 +134,7 @@ impl Peer {
             verified: Streams::default(),
             media_packets: Bucket::default(),
             media_bytes: Bucket::default(),
+            media_bytes_rate: MEDIA_BYTES_PER_PEER,
             tracks: Vec::new(),
             slots: Vec::new(),
             connected: false,
@@ -166,11 +169,21 @@ impl Peer {
         usable.collect()
     }
 
+    /// The client says at what rate it sends at most, or nothing about it.
+    pub fn declares(&mut self, bps: Option<u64>) {
+        let bytes = bps.map(|bps| (bps / 8).saturating_mul(DECLARED_TIMES_MAX));
+        let bytes = bytes.map(|bytes| u32::try_from(bytes.saturating_add(DECLARED_SPARE_BYTES)));
+        let declared = bytes.map(|bytes| bytes.unwrap_or(u32::MAX));
+        let rate = declared.map(|bytes| Rate::per_second(bytes, bytes));
+        let lower = rate.filter(|rate| rate.interval > MEDIA_BYTES_PER_PEER.interval);
+        self.media_bytes_rate = lower.unwrap_or(MEDIA_BYTES_PER_PEER);
+    }
+
     /// Whether the client may send a packet of media so long now.
     pub fn may_send(&mut self, bytes: usize, now: Instant) -> bool {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.media_packets.take(now, MEDIA_PACKETS_PER_PEER)
-            && self.media_bytes.take_many(now, MEDIA_BYTES_PER_PEER, bytes)
+            && self.media_bytes.take_many(now, self.media_bytes_rate, bytes)
     }
 
     /// A packet that the client sent, with the track that it belongs to.

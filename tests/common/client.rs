@@ -299,3 +299,15 @@ impl Client {
         }
     }
 }
+
+/// An offer that declares a rate for each m-line that only sends.
+pub fn declaring(offer: &str, bps: u64) -> String {
+    let rate = format!("c=IN IP4 0.0.0.0\r\nb=TIAS:{bps}\r\n");
+    let edited = offer.split("\r\nm=").map(|section| {
+        let sends = section.contains("a=sendonly");
+        if sends { section.replace("c=IN IP4 0.0.0.0\r\n", &rate) } else { section.to_owned() }
+    });
+    let edited = edited.collect::<Vec<_>>().join("\r\nm=");
+    assert!(edited.contains("b=TIAS"), "{offer}");
+    edited
+}

@@ -127,13 +127,23 @@ impl World {
     }
 
     pub fn join_as(&mut self, role: Role, id: u64, send: bool, slots: usize) {
+        self.join_with(role, id, |client, now| client.offer(send, slots, now));
+    }
+
+    /// With any offer.
+    pub fn join_with(
+        &mut self,
+        role: Role,
+        id: u64,
+        offer: impl FnOnce(&mut Client, Instant) -> String,
+    ) {
         let address = self.address(id);
         let join =
             RoomLetter::Join { address, name: format!("n{id}"), role: role.clone(), request: None };
         self.letter(self.home(), ToWorker::Room("room".into(), join));
         let local = SocketAddr::new("127.0.0.1".parse::<IpAddr>().unwrap(), 20_000 + id as u16);
         let mut client = Client::new(id as u32, local, self.now);
-        let sdp = client.offer(send, slots, self.now);
+        let sdp = offer(&mut client, self.now);
         self.clients.insert(id, client);
         self.offer_as(role, id, sdp);
     }

@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use trackyard::base::counters::DropReason;
+use trackyard::room::mail::Role;
 
 use crate::common;
+use crate::common::client::declaring;
 use crate::common::world::World;
-use crate::two_in_a_call;
+use crate::{SECOND, two_in_a_call};
 
 #[test]
 fn numbers_wrap_through_publisher_and_slot() {
@@ -107,6 +109,39 @@ fn a_publisher_beyond_any_sane_rate_hurts_nobody() {
     assert!(dropped > 10_000, "{dropped}");
     let gap = world.clients[&3].media_gap;
     assert!(gap < Duration::from_millis(100), "{gap:?}");
+}
+
+/// Bytes a second that come to a viewer of one who declares 460 kbit/s and sends so many packets
+/// of 1,150 bytes a second; and how many of them were dropped for it.
+fn forwarded_of_declared(packets_a_second: u64) -> (u64, u64) {
+    let mut world = World::new(1);
+    world.join_with(Role::Participant, 1, |c, now| declaring(&c.offer(true, 0, now), 460_000));
+    world.join(2, true, 0);
+    world.join(3, false, 2);
+    world.until(Duration::from_secs(2), World::all_see);
+    let sender = world.clients.get_mut(&1).unwrap().sending.as_mut().unwrap();
+    sender.interval = SECOND / packets_a_second as u32;
+    sender.packet_bytes = Some(1_150);
+    world.clients.get_mut(&3).unwrap().media_gap = Duration::ZERO;
+    let out = |w: &World| w.clients[&3].payload_bytes;
+    let before = out(&world);
+    world.pass(10 * SECOND);
+    let mut judges = world.clients[&3].slots.values();
+    let other = judges.find(|j| j.label == Some(2)).expect("the other publisher");
+    assert!(other.faults.is_empty() && other.frames > 200, "{other:?}");
+    assert!(world.clients[&3].media_gap < Duration::from_millis(60));
+    ((out(&world) - before) / 10, world.dropped(DropReason::MediaRate))
+}
+
+#[test]
+fn a_publisher_beyond_its_declared_rate_is_held_to_twice_that() {
+    let (_, dropped) = forwarded_of_declared(50);
+    assert_eq!(dropped, 0, "of one who keeps to it");
+    let (bytes, dropped) = forwarded_of_declared(500);
+    println!("declared 57,500 B/s, sent 575,000: {bytes} B/s forwarded, {dropped} packets dropped");
+    // Of the other publisher come 6,000; and a second's worth was saved up.
+    assert!(bytes < 6_000 + (2 * 57_500 + 32 * 1_024) * 11 / 10, "{bytes}");
+    assert!(dropped > 3_000, "{dropped}");
 }
 
 #[test]

@@ -1,11 +1,14 @@
-//! Packets that are not the publisher's, or not for the first time.
+//! Packets that are not the publisher's, not for the first time, or too many.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use crate::common::client::{Client, declaring};
 use crate::common::live::{Live, until};
 use crate::flood::Dice;
-use crate::room::Room;
+use crate::room::{Room, median};
 use crate::server::Server;
 
 const PUBLISHER: u32 = 21;
@@ -126,4 +129,90 @@ fn what_others_inject_reaches_nobody() {
         pair.go_on(Duration::from_millis(10));
     }
     pair.assert_whole("injection");
+}
+
+/// What a publisher that declares 460 kbit/s and sends ten times that does to others.
+pub struct Excess {
+    /// Bytes sent, and forwarded to a viewer, of those declared.
+    pub sent: f64,
+    pub forwarded: f64,
+    /// Of the others, medians: while it kept to its rate, and while it did not.
+    pub quiet: Duration,
+    pub under: Duration,
+    pub loss: f64,
+}
+
+/// Packets of 1,150 bytes.
+const DECLARED_BPS: u64 = 460_000;
+const DECLARED_INTERVAL: Duration = Duration::from_millis(20);
+
+pub fn beyond_declared(rounds: usize, time: Duration) -> Excess {
+    let server = Server::start(1);
+    let room = Room::open(server.address);
+    let offer = |c: &mut Client, now| declaring(&c.offer(true, 0, now), DECLARED_BPS);
+    let mut people = vec![
+        Live::join_with(server.address, "excess", PUBLISHER, offer),
+        Live::join(server.address, "excess", 22, false, 1),
+    ];
+    let took = until(&mut people, Duration::from_secs(10), |p| p[1].sees(1));
+    assert!(took.is_some(), "the viewer sees the publisher");
+    assert!(people[0].answer.contains("b=TIAS:460000\r\n"), "it is told what it said");
+    people[0].client.sending.as_mut().expect("it sends").packet_bytes = Some(1_150);
+    let (excess, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let pumping = std::thread::spawn({
+        let (excess, stop) = (excess.clone(), stop.clone());
+        move || pump(&mut people, &excess, &stop)
+    });
+    let (mut quiet, mut under, mut missing, mut frames) = (Vec::new(), Vec::new(), 0, 0);
+    for _ in 0..rounds {
+        excess.store(false, Ordering::Relaxed);
+        quiet.push(room.measure(time).p99);
+        excess.store(true, Ordering::Relaxed);
+        let figures = room.measure(time);
+        under.push(figures.p99);
+        missing += figures.missing;
+        frames += figures.frames;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (sent, forwarded) = pumping.join().expect("they go on");
+    let dropped = server.metric("trackyard_dropped", "media_rate");
+    assert!(dropped > 100.0, "{dropped}: what is too much is counted");
+    room.assert_nothing_foreign("a publisher beyond its rate");
+    let loss = missing as f64 / frames as f64;
+    Excess { sent, forwarded, quiet: median(quiet), under: median(under), loss }
+}
+
+/// Lets the two go on, at ten times the rate while that is wanted: bytes sent and forwarded
+/// meanwhile, of those declared for that time.
+fn pump(people: &mut [Live], excess: &AtomicBool, stop: &AtomicBool) -> (f64, f64) {
+    let slot = people[1].client.slot_ssrc();
+    let (mut sent, mut came, mut declared) = (0, 0, 0.0);
+    while !stop.load(Ordering::Relaxed) {
+        let sender = people[0].client.sending.as_mut().expect("it sends");
+        let excess = excess.load(Ordering::Relaxed);
+        sender.interval = DECLARED_INTERVAL / if excess { 10 } else { 1 };
+        let (began, packets, bytes) = (Instant::now(), sender.seq, people[1].bytes_in[&slot]);
+        until(people, Duration::from_millis(50), |_| false);
+        if excess {
+            sent += 1_150 * (people[0].client.sending.as_ref().expect("it sends").seq - packets);
+            came += people[1].bytes_in[&slot] - bytes;
+            declared += began.elapsed().as_secs_f64() * DECLARED_BPS as f64 / 8.0;
+        }
+    }
+    (sent as f64 / declared, came as f64 / declared)
+}
+
+#[test]
+fn a_publisher_beyond_its_declared_rate_is_felt_by_nobody_else() {
+    let it = beyond_declared(2, Duration::from_secs(2));
+    println!(
+        "{:.1} times its declared rate: {:.2} times forwarded; others' p99 {:?}, {:?} without; \
+         {:.4} of theirs lost",
+        it.sent, it.forwarded, it.under, it.quiet, it.loss
+    );
+    // Twice, the spare, and a second's worth of both that was saved up.
+    assert!(it.forwarded < 4.5, "{}", it.forwarded);
+    assert!(it.sent > 1.5 * it.forwarded, "{} of {}", it.forwarded, it.sent);
+    assert!(it.loss < 0.02, "{}", it.loss);
+    assert!(it.under < it.quiet + Duration::from_millis(60), "{:?}, {:?}", it.under, it.quiet);
 }

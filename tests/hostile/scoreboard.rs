@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::feedback;
 use crate::flood::{self, Junk};
 use crate::ice;
+use crate::media;
 use crate::room::Room;
 use crate::server::Server;
 use crate::tls::Handshakes;
@@ -90,6 +91,11 @@ fn scoreboard() {
     let what = format!("frames that others miss under {rate:.0} lies of a viewer/s");
     let figure = format!("{:.2} %, {:.0} % of a core in all", missed * 100.0, cpu * 100.0);
     all.push(row(&what, &figure, "0.1 %", missed < 0.001));
+    let it = media::beyond_declared(ROUNDS, ROUND);
+    let what = format!("p99 beside a publisher at {:.1} times its declared rate", it.sent);
+    let (more, loss) = (ms(it.under) - ms(it.quiet), it.loss * 100.0);
+    let figure = format!("{more:+.2} ms, {loss:.2} % lost; {:.1} times forwarded", it.forwarded);
+    all.push(row(&what, &figure, "+2 ms, 0.1 %", more <= 2.0 && loss < 0.1));
     for (who, name) in ["publisher", "viewer"].iter().enumerate() {
         let (gap, after_check) = feedback::rebind(who);
         let figure =
