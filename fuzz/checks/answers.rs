@@ -1,7 +1,8 @@
 //! What is edited in answers, as text: the order of formats, credentials, streams, candidates.
 
 use trackyard::wire::sdp::{
-    candidates, in_offered_order, with_candidates_everywhere, with_ice_credentials, with_stream,
+    candidates, declared_bps, in_offered_order, with_candidates_everywhere, with_declared,
+    with_ice_credentials, with_stream,
 };
 
 /// They change the lines that they are for, and no others.
@@ -30,6 +31,12 @@ pub fn check(data: &[u8]) {
     let one = with_stream(text, "s");
     assert_eq!(lines(&one).count(), lines(text).count());
     assert!(lines(&one).filter(|l| l.starts_with("a=msid:")).all(|l| l.starts_with("a=msid:s")));
+
+    let declared = with_declared(text, text);
+    let added = lines(&declared).count() - lines(text).count();
+    assert!(added <= lines(text).filter(|l| l.starts_with("m=")).count());
+    let total = declared_bps(text);
+    assert!(total != Some(0) && (total.is_none() || text.contains("a=sendonly")));
 
     let found = candidates(text);
     let everywhere = with_candidates_everywhere(text);

@@ -228,6 +228,12 @@ impl Client {
         *api.stream_rx_by_mid(mid, None).expect("something came").ssrc()
     }
 
+    /// The SSRC that it sends with, if it sends.
+    pub fn sent_ssrc(&mut self) -> Option<u32> {
+        let mid = self.sending.as_ref()?.mid;
+        Some(*self.rtc.direct_api().stream_tx_by_mid(mid, None)?.ssrc())
+    }
+
     /// When [`Self::poll`] has something to do.
     pub fn deadline(&self) -> Instant {
         let frame = self.sending.as_ref().filter(|_| self.connected).map(|s| s.next_frame);

@@ -159,13 +159,17 @@ fn lies_about_what_came_are_felt_by_nobody() {
     world.join(3, false, 1);
     let both = |w: &World| [2, 3].iter().all(|id| w.clients[id].sees(&w.mids(*id)));
     world.until(Duration::from_secs(2), both);
-    let (address, mut rng) = (world.clients[&2].address, Rng::from_seed([3; 32]));
+    let mut rng = Rng::from_seed([3; 32]);
     world.clients.values_mut().for_each(|c| c.media_gap = Duration::ZERO);
     let (began, mut told) = (Instant::now(), 0);
-    for _ in 0..20 {
-        let media = world.clients.get_mut(&2).unwrap().slot_ssrc();
+    for turn in 0..40 {
+        // A viewer of what it receives, and the publisher of what it sends.
+        let liar = 1 + turn % 2;
+        let client = world.clients.get_mut(&liar).unwrap();
+        let (address, media) = (client.address, client.sent_ssrc());
+        let media = media.unwrap_or_else(|| client.slot_ssrc());
         for lie in rtcp::lies(media, &mut rng) {
-            let datagram = world.clients.get_mut(&2).unwrap().protect_rtcp(&lie);
+            let datagram = world.clients.get_mut(&liar).unwrap().protect_rtcp(&lie);
             world.inject(address, &datagram);
             told += 1;
         }
