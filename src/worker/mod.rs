@@ -216,7 +216,7 @@ impl Worker {
             let peer = &self.peers[key.0];
             assert_eq!(peer.address.participant, *participant);
             assert_eq!(self.mux.peer_of_ufrag(&peer.credentials.ufrag), Some(*key));
-            peer.paths.check_invariants();
+            peer.check_invariants();
             assert_eq!(self.mux.entries_of(*key), (1, peer.paths.iter().count()));
         }
         for (_, track) in self.tracks.iter() {

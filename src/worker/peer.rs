@@ -19,7 +19,7 @@ use crate::base::ids::TrackId;
 use crate::base::bucket::{Bucket, Rate};
 use crate::base::limits::{
     DECLARED_SPARE_BYTES, DECLARED_TIMES_MAX, MEDIA_BYTES_PER_PEER, MEDIA_PACKETS_PER_PEER,
-    SENT_KEPT_FOR, SENT_PACKETS_KEPT,
+    SENT_KEPT_FOR, SENT_PACKETS_KEPT, STREAMS_PER_PEER_MAX, TRACKS_PER_PARTICIPANT_MAX,
 };
 use crate::base::rng::Rng;
 use crate::media::keyframes::REPEAT_AFTER;
@@ -65,7 +65,8 @@ pub struct Peer {
     codecs: [Option<Codec>; 128],
     /// The path of the datagram that `str0m` has in its hands.
     pub arrived_on: Option<FourTuple>,
-    /// The publisher's streams that were seen, so that a packet finds its track without asking.
+    /// The publisher's streams that were seen, so that a packet finds its track without asking:
+    /// the last [`STREAMS_PER_PEER_MAX`], in the order in which they came.
     streams: Vec<(Ssrc, TrackId)>,
 }
 
@@ -215,8 +216,19 @@ impl Peer {
     fn discover(&mut self, ssrc: Ssrc) -> Option<TrackId> {
         let mid = self.rtc.direct_api().stream_rx(&ssrc)?.mid();
         let track = self.tracks.iter().find(|t| t.mid == mid)?.id;
+        if self.streams.len() >= STREAMS_PER_PEER_MAX {
+            self.streams.remove(0);
+        }
         self.streams.push((ssrc, track));
         Some(track)
+    }
+
+    /// Panics if something that it keeps is longer than it may be. For tests and simulation.
+    pub fn check_invariants(&self) {
+        assert!(self.streams.len() <= STREAMS_PER_PEER_MAX);
+        assert!(self.verified.count() <= STREAMS_PER_PEER_MAX);
+        assert!(self.tracks.len() <= TRACKS_PER_PARTICIPANT_MAX);
+        self.paths.check_invariants();
     }
 
     /// Asks the client for a keyframe of a track that it sends; `false` while no stream of it is

@@ -72,6 +72,11 @@ impl Streams {
         self.known.push((ssrc, now));
         true
     }
+
+    /// How many are known.
+    pub fn count(&self) -> usize {
+        self.known.len()
+    }
 }
 
 impl Srtp {
