@@ -14,6 +14,9 @@ pub struct Census {
     pub rooms: usize,
     /// Without the one for reports.
     pub deadlines: usize,
+    /// Letters, datagrams and packets that are not dealt with: none after a flush and once what
+    /// leaves was taken away.
+    pub waiting: usize,
 }
 
 impl Worker {
@@ -28,6 +31,15 @@ impl Worker {
             tracks: self.tracks.iter().count(),
             rooms: self.rooms.len(),
             deadlines: self.deadlines.len() - 1,
+            waiting: self.waiting(),
         }
+    }
+
+    fn waiting(&self) -> usize {
+        let letters = self.letters.len() + self.to_self.len() + self.outbox.len();
+        let datagrams = self.handed_in.len() + self.handed.iter().map(Vec::len).sum::<usize>();
+        let inboxes: usize = self.tracks.iter().map(|(_, track)| track.inbox.len()).sum();
+        let relayed: usize = self.relayed.iter().map(Vec::len).sum();
+        letters + datagrams + inboxes + relayed + self.asking.len()
     }
 }
