@@ -403,8 +403,8 @@ impl World {
             ToWorker::Room(_, RoomLetter::Resume { participant, request }) => {
                 (self.session_of(participant), request, Wants::Entry)
             }
-            ToWorker::Room(_, RoomLetter::Update { participant, request, .. }) => {
-                (self.session_of(participant), request, Wants::Ok)
+            ToWorker::Peer(_, PeerLetter::Update { address, update, .. }) => {
+                (address.session, update.request, Wants::Ok)
             }
             ToWorker::Peer(_, PeerLetter::Offer { address, request, .. }) => {
                 (address.session, request, Wants::Answer)

@@ -219,6 +219,7 @@ impl Source {
         Source {
             template: Packet {
                 ssrc: index,
+                take: 0,
                 seq: chance & 0xffff_ffff,
                 timestamp: (chance >> 8) as u32,
                 marker: false,

@@ -9,7 +9,7 @@ use trackyard::base::ids::{ParticipantId, SessionId, TrackId, WorkerId};
 use trackyard::room::Rooms;
 use trackyard::room::mail::{
     Address, Outgoing, PeerLetter, Role, RoomLetter, RoomName, SlotOffer, ToGate, ToWorker,
-    TrackLetter, TrackOffer,
+    TrackLetter, TrackOffer, Update,
 };
 use trackyard::wire::codec::Kind;
 use trackyard::wire::signal::{LeaveReason, ServerMessage, Source};
@@ -112,7 +112,8 @@ impl World {
             Step::Update { who, mid, muted } => {
                 if let Some(participant) = self.member(who) {
                     let mid = (mid % 10).to_string();
-                    self.give(RoomLetter::Update { participant, mid, muted, request: Some(2) });
+                    let update = Update { mid, muted, request: Some(2) };
+                    self.give(RoomLetter::Update { participant, update });
                 }
             }
             Step::Collapse => self.collapse(),

@@ -12,6 +12,7 @@ use trackyard::base::ids::{ParticipantId, SessionId, TrackId, WorkerId};
 use trackyard::base::rng::Rng;
 use trackyard::room::mail::{
     Address, Outgoing, PeerLetter, Role, RoomLetter, ToGate, ToWorker, TrackLetter, TrackRef,
+    Update,
 };
 use trackyard::wire::codec::Kind;
 use trackyard::wire::demux::{Protocol, classify};
@@ -235,8 +236,9 @@ impl World {
                 let Some(id) = self.who(who) else { return };
                 let mid = self.client(id).sending.as_ref().map(|s| s.mid.to_string());
                 let mid = mid.unwrap_or_default();
-                let participant = ParticipantId(id);
-                self.room(RoomLetter::Update { participant, mid, muted, request: Some(1) });
+                let update = Update { mid, muted, request: Some(1) };
+                let (address, room) = (address(id), "room".into());
+                self.peer(who, PeerLetter::Update { address, room, update });
             }
             Step::Assign { who, mid, track } => {
                 let Some(id) = self.who(who) else { return };

@@ -40,6 +40,8 @@ pub enum DropReason {
     UnknownStream,
     /// A packet in a payload type that was not negotiated, or a codec the slot cannot take.
     Codec,
+    /// A packet of a track that is muted, as its publisher said.
+    Muted,
     /// Packets before a slot's first keyframe.
     AwaitingKeyframe,
     /// Older than where the slot's present track began.
@@ -57,7 +59,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons with their metric label, in the order of their discriminants.
-    pub const ALL: [(DropReason, &'static str); 24] = [
+    pub const ALL: [(DropReason, &'static str); 25] = [
         (DropReason::UnknownProtocol, "unknown_protocol"),
         (DropReason::MalformedStun, "malformed_stun"),
         (DropReason::UnknownUfrag, "unknown_ufrag"),
@@ -76,6 +78,7 @@ impl DropReason {
         (DropReason::Refused, "refused"),
         (DropReason::UnknownStream, "unknown_stream"),
         (DropReason::Codec, "codec"),
+        (DropReason::Muted, "muted"),
         (DropReason::AwaitingKeyframe, "awaiting_keyframe"),
         (DropReason::Stale, "stale"),
         (DropReason::MailboxFull, "mailbox_full"),

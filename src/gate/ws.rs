@@ -9,7 +9,7 @@ use crate::base::ids::SessionId;
 use crate::base::limits::{
     OFFERS_PER_SESSION, SDP_BYTES_MAX, SDP_M_LINES_MAX, UPDATES_PER_SESSION, WS_JOIN_TIMEOUT,
 };
-use crate::room::mail::{PeerLetter, Role, RoomLetter, ToWorker};
+use crate::room::mail::{PeerLetter, Role, RoomLetter, ToWorker, Update};
 use crate::wire::http::Response;
 use crate::wire::names::{NAME_RULE, display_name, room_name};
 use crate::wire::signal::{
@@ -355,8 +355,8 @@ impl Gate {
             return refuse(ErrorCode::RateLimited, "too many updates; wait a second");
         }
         let request = self.ask(now, Request { session, conn, id, asked: Asked::Update });
-        let update = RoomLetter::Update { participant: address.participant, mid, muted, request };
-        self.post(address.home, ToWorker::Room(room, update));
+        let update = PeerLetter::Update { address, room, update: Update { mid, muted, request } };
+        self.post(address.worker, ToWorker::Peer(address.participant, update));
         Ok(())
     }
 

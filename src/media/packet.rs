@@ -10,6 +10,9 @@ use crate::wire::codec::Codec;
 pub struct Packet {
     /// The publisher's stream; another one starts its numbers anew.
     pub ssrc: u32,
+    /// How often the track was unmuted: from one to the next its numbers have gaps that are no
+    /// loss.
+    pub take: u32,
     /// Extended sequence number of the publisher's stream.
     pub seq: u64,
     /// RTP timestamp in the codec's clock.

@@ -28,6 +28,7 @@ pub struct Rewriter {
 #[derive(Debug)]
 struct Source {
     ssrc: u32,
+    take: u32,
     codec: Codec,
     /// Packets before this sequence number belong before the keyframe that we began with.
     first_seq: u64,
@@ -75,9 +76,9 @@ impl Rewriter {
 
     /// The packet as this slot sends it, or why it is not sent.
     pub fn rewrite(&mut self, packet: &Packet) -> Result<Rewritten, DropReason> {
-        let changed =
-            self.source.as_ref().is_some_and(|s| s.codec != packet.codec || s.ssrc != packet.ssrc);
-        if changed {
+        let same =
+            |s: &Source| (s.codec, s.ssrc, s.take) == (packet.codec, packet.ssrc, packet.take);
+        if !self.source.as_ref().is_none_or(same) {
             self.restart();
         }
         let source = match self.source.take() {
@@ -113,6 +114,7 @@ impl Rewriter {
         let counters = Counters::read(packet);
         Source {
             ssrc: packet.ssrc,
+            take: packet.take,
             codec: packet.codec,
             first_seq: packet.seq,
             seq_delta: (self.last_seq + 1).wrapping_sub(packet.seq),
@@ -224,6 +226,7 @@ mod tests {
         let payload = [0x90, 0xe0, high, low, picture_id as u8, 0x20, u8::from(!keyframe)];
         Packet {
             ssrc: 1,
+            take: 0,
             seq,
             timestamp,
             marker: true,
@@ -270,6 +273,21 @@ mod tests {
         let next = slot.rewrite(&vp8(at(166), 9_002, 4_000, 42, false)).unwrap();
         assert_eq!((next.seq, next.timestamp), (after.seq + 1, after.timestamp + 3_000));
         assert_eq!(picture_id(&next), picture_id(&after) + 1);
+    }
+
+    #[test]
+    fn what_was_left_out_while_muted_leaves_no_seam() {
+        let start = Instant::now();
+        let mut slot = Rewriter::new(100, 5_000);
+        let before = slot.rewrite(&vp8(start, 10, 90_000, 500, true)).unwrap();
+        let again = |seq, keyframe| Packet {
+            take: 1,
+            ..vp8(start + Duration::from_millis(900), seq, 171_000, 510, keyframe)
+        };
+        assert_eq!(slot.rewrite(&again(19, false)), Err(DropReason::AwaitingKeyframe));
+        let after = slot.rewrite(&again(20, true)).unwrap();
+        assert_eq!((after.seq, after.timestamp), (before.seq + 1, before.timestamp + 81_000));
+        assert_eq!(picture_id(&after), picture_id(&before) + 1);
     }
 
     #[test]

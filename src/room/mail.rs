@@ -124,8 +124,16 @@ pub enum RoomLetter {
     Collapse,
     /// A track's packets come in this codec.
     TrackCodec { track: TrackId, codec: Codec },
-    /// The participant muted or unmuted what it sends on `mid`; answered by `ok` or an error.
-    Update { participant: ParticipantId, mid: String, muted: bool, request: Option<RequestId> },
+    /// The participant muted or unmuted a track; answered by `ok` or an error.
+    Update { participant: ParticipantId, update: Update },
+}
+
+/// What a participant says of what it sends on `mid`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    pub mid: String,
+    pub muted: bool,
+    pub request: Option<RequestId>,
 }
 
 /// A track that a peer negotiated.
@@ -162,6 +170,9 @@ pub enum PeerLetter {
     /// WHIP/WHEP ICE restart (RFC 9725 §4.3.2): the client's new credentials. Answered by
     /// [`ToGate::Restarted`].
     RestartIce { ufrag: String, pwd: String },
+    /// A track is muted or not, from here on; goes on to the room as [`RoomLetter::Update`]. Both
+    /// this and offers reach the room through the peer's worker, so they arrive as they were sent.
+    Update { address: Address, room: RoomName, update: Update },
     /// Put a track into a slot, or nothing.
     Assign { mid: String, track: Option<TrackRef> },
     /// End the peer.

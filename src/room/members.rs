@@ -9,8 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::mail::{
-    Address, Outgoing, Role, RoomLetter, RoomReport, SlotOffer, ToGate, ToWorker, TrackLetter,
-    TrackOffer,
+    Address, Outgoing, Role, RoomLetter, RoomReport, SlotOffer, ToGate, TrackOffer, Update,
 };
 use crate::base::ids::{ParticipantId, SessionId, TrackId, WorkerId};
 use crate::wire::codec::{Codec, Kind};
@@ -91,9 +90,7 @@ impl Room {
                     self.assign_all(out);
                 }
             }
-            RoomLetter::Update { participant, mid, muted, request } => {
-                self.update(participant, &mid, muted, request, out);
-            }
+            RoomLetter::Update { participant, update } => self.update(participant, update, out),
         }
     }
 
@@ -292,14 +289,8 @@ impl Room {
         self.tracks.retain(|t| t.id != track);
     }
 
-    fn update(
-        &mut self,
-        participant: ParticipantId,
-        mid: &str,
-        muted: bool,
-        request: Option<RequestId>,
-        out: &mut Vec<Outgoing>,
-    ) {
+    fn update(&mut self, participant: ParticipantId, update: Update, out: &mut Vec<Outgoing>) {
+        let Update { mid, muted, request } = update;
         let Some(member) = self.member(participant) else {
             return;
         };
@@ -313,7 +304,7 @@ impl Room {
         };
         let changed = track.muted != muted;
         track.muted = muted;
-        let (id, worker, view) = (track.id, track.worker, track.view());
+        let view = track.view();
         if let Some(id) = request {
             let message = ServerMessage::Ok { id };
             out.push(Outgoing::Gate(ToGate::Event { to: vec![session], message }));
@@ -324,11 +315,6 @@ impl Room {
                 ServerMessage::TrackUpdated { participant, track: view },
                 out,
             );
-            if !muted {
-                // The encoder may go on from where it stopped; whoever joined meanwhile could not.
-                let letter = ToWorker::Track(id, TrackLetter::RequestKeyframe);
-                out.push(Outgoing::Worker(worker, letter));
-            }
         }
     }
 

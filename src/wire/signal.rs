@@ -21,7 +21,7 @@
 //! | `{"type":"resume","id":1,"session":"k3…"}` | `joined` | take up a session whose WebSocket dropped, media untouched |
 //! | `{"type":"offer","id":2,"sdp":"v=0…","tracks":[{"mid":"0","source":"camera","muted":false}]}` | `answer` | full SDP; `tracks` names what each sending mid is |
 //! | `{"type":"candidate","candidate":"candidate:1 1 udp …","mid":"0"}` | | trickle ICE (RFC 8838); an empty `candidate` ends |
-//! | `{"type":"update","id":3,"mid":"0","muted":true}` | `ok` | a track of one's own is muted or not |
+//! | `{"type":"update","id":3,"mid":"0","muted":true}` | `ok` | a track of one's own is muted or not; while it is, nothing of it is forwarded |
 //! | `{"type":"leave","id":4}` | `ok` | leave at once; the server closes with 1000 |
 //! | `{"type":"ping","id":5}` | `pong` | is anybody there |
 //!

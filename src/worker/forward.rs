@@ -14,6 +14,7 @@ use super::guard::AtWork;
 use super::mux::PeerKey;
 use super::tracks::Origin;
 use super::{Timer, Worker};
+use crate::base::counters::DropReason;
 use crate::base::ids::{TrackId, WorkerId};
 use crate::media::packet::Packet;
 use crate::room::mail::{Outgoing, RoomLetter, ToWorker, TrackLetter, TrackRef};
@@ -21,10 +22,14 @@ use crate::wire::codec::Kind;
 
 impl Worker {
     /// A packet of a track that a peer of this worker publishes.
-    pub(super) fn take_packet(&mut self, id: TrackId, packet: Packet, now: Instant) {
+    pub(super) fn take_packet(&mut self, id: TrackId, mut packet: Packet, now: Instant) {
         let Some(local) = self.tracks.local(id) else {
             return;
         };
+        if local.muted {
+            return self.counters.drop(DropReason::Muted, 1);
+        }
+        packet.take = local.take;
         let codec = packet.codec;
         let news = local.codec != Some(codec);
         let first = local.codec.is_none();
@@ -153,9 +158,26 @@ impl Worker {
         }
     }
 
+    /// From now on a track's packets are dropped, or forwarded again. What it sends may overtake
+    /// the word that it is unmuted, so subscribers begin with the next keyframe, which is asked
+    /// for; whoever came meanwhile must have one anyway.
+    pub(super) fn set_muted(&mut self, id: TrackId, muted: bool, now: Instant) {
+        let Some(local) = self.tracks.local(id).filter(|l| l.muted != muted) else {
+            return;
+        };
+        local.muted = muted;
+        if muted {
+            self.deadlines.clear(Timer::Keyframe(id));
+        } else {
+            local.take = local.take.wrapping_add(1);
+            self.want_own_keyframe(id, now);
+        }
+    }
+
     /// Sends a keyframe request if one is due, and comes back until a keyframe came.
     pub(super) fn ask_publisher(&mut self, id: TrackId, now: Instant) {
-        let Some(local) = self.tracks.local(id) else {
+        // A keyframe of a muted track would be dropped.
+        let Some(local) = self.tracks.local(id).filter(|l| !l.muted) else {
             return;
         };
         let (key, due) = (local.peer, local.keyframes.is_due(now));

@@ -109,6 +109,13 @@ impl Worker {
             PeerLetter::RestartIce { ufrag, pwd } => {
                 self.restart_ice(participant, &ufrag, &pwd, now)
             }
+            PeerLetter::Update { address, room, update } => {
+                if let Some(key) = self.by_participant.get(&participant) {
+                    self.mute(*key, &update.mid, update.muted, now);
+                }
+                let letter = ToWorker::Room(room, RoomLetter::Update { participant, update });
+                self.letters.push(Outgoing::Worker(address.home, letter));
+            }
             PeerLetter::Assign { mid, track } => {
                 if let Some(key) = self.by_participant.get(&participant) {
                     self.assign(*key, &mid, track, now);
@@ -120,6 +127,16 @@ impl Worker {
                     self.close(*key, now);
                 }
             }
+        }
+    }
+
+    fn mute(&mut self, key: PeerKey, mid: &str, muted: bool, now: Instant) {
+        self.at_work = AtWork::Peer(key);
+        let mut tracks = self.peers[key.0].tracks.iter_mut();
+        if let Some(track) = tracks.find(|t| t.name == mid) {
+            track.muted = muted;
+            let id = track.id;
+            self.set_muted(id, muted, now);
         }
     }
 

@@ -99,6 +99,9 @@ impl Worker {
         peer.offer = offer.text;
         peer.refresh_codecs();
         self.read_media(key, &offer.mids, &letter.tracks);
+        for PeerTrack { id, muted, .. } in self.peers[key.0].tracks.clone() {
+            self.set_muted(id, muted, now);
+        }
         self.tell_room(key, fresh);
         self.tick(key, now);
         Ok(self.answer(key, answer))

@@ -201,6 +201,7 @@ impl Peer {
             track,
             Packet {
                 ssrc: *ssrc,
+                take: 0,
                 seq: *packet.seq_no,
                 timestamp: packet.header.timestamp,
                 marker: packet.header.marker,

@@ -39,6 +39,10 @@ pub struct Local {
     pub keyframes: KeyframeRequests,
     /// As the room was told.
     pub codec: Option<Codec>,
+    /// Nothing of it is forwarded.
+    pub muted: bool,
+    /// See [`Packet::take`].
+    pub take: u32,
 }
 
 /// All tracks of one worker. Ordered by id, so that a turn visits them in the same order always.
@@ -58,6 +62,8 @@ impl Tracks {
             relays: Vec::new(),
             keyframes: KeyframeRequests::default(),
             codec: None,
+            muted: false,
+            take: 0,
         });
         self.tracks.insert(id, Track { origin, subscribers: Vec::new(), inbox: Vec::new() });
     }

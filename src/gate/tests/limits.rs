@@ -122,10 +122,10 @@ fn a_session_may_not_offer_or_update_without_end() {
     for _ in 0..=UPDATES_PER_SESSION.burst {
         world.say(joined.conn, json!({"type":"update","id":3,"mid":"0","muted":true}));
         match world.out.pop_front() {
-            Some(GateOutput::Letter(_, ToWorker::Room(_, RoomLetter::Update { request, .. }))) => {
+            Some(GateOutput::Letter(_, ToWorker::Peer(_, PeerLetter::Update { update, .. }))) => {
                 updates += 1;
                 let to = vec![joined.address.session];
-                let id = request.unwrap();
+                let id = update.request.unwrap();
                 world.letter(ToGate::Event { to, message: ServerMessage::Ok { id } });
                 world.out.clear();
             }

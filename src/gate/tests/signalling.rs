@@ -122,7 +122,7 @@ fn what_no_worker_answers_is_answered_in_time() {
     w.say(a.conn, json!({"type":"offer","id":2,"sdp":"v=0"}));
     w.say(a.conn, json!({"type":"update","id":3,"mid":"0","muted":true}));
     w.offer_letter();
-    w.room_letter();
+    w.peer_letter();
     w.pass(Duration::from_secs(11));
     for id in [2, 3] {
         let error = w.text(a.conn);
@@ -149,8 +149,8 @@ fn replies_carry_the_clients_own_ids() {
             update.as_object_mut().unwrap().remove("id");
         }
         w.say(c, update);
-        match w.room_letter().1 {
-            RoomLetter::Update { request, .. } => numbers.push(request.unwrap()),
+        match w.peer_letter().1 {
+            PeerLetter::Update { update, .. } => numbers.push(update.request.unwrap()),
             other => panic!("{other:?}"),
         }
     }
