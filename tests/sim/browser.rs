@@ -51,6 +51,8 @@ pub enum Ask {
     Close(u64, u16),
     /// One HTTP exchange on a connection of its own.
     Http(u64, Request),
+    /// Read nothing any more.
+    Stall,
     /// Anything at all.
     Say(u64, Up),
 }
@@ -63,6 +65,8 @@ pub struct Wishes {
     pub simulcast: bool,
     pub video_muted: bool,
     pub audio_muted: bool,
+    /// What is muted is sent all the same.
+    pub sly: bool,
     /// The picture moves and somebody speaks.
     pub moving: bool,
 }

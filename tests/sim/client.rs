@@ -97,6 +97,7 @@ impl Client {
             }
             (Client::Http(http), _) => http.on_close(now, name),
             (Client::Liar(liar), Down::Opened) => liar.on_open(),
+            (Client::Liar(liar), Down::Text(_)) => liar.on_text(),
             (Client::Liar(_), _) => {}
         }
     }

@@ -1,7 +1,7 @@
 //! TCP connections as the gate's thread and the clients see them: in order, nothing lost, late
 //! when the link is cut, and noticed by silence when the other end is gone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
@@ -85,6 +85,9 @@ pub struct Conns {
     down: Vec<(ConnId, ClientId, Down)>,
     checks: Vec<(ConnId, Instant)>,
     overfull: Option<ConnId>,
+    overfilled: u64,
+    /// Clients that read nothing any more.
+    stalled: BTreeSet<ClientId>,
     ended: Vec<ConnId>,
 }
 
@@ -154,6 +157,16 @@ impl Conns {
         id
     }
 
+    /// Connections whose client took so little that they were closed.
+    pub fn overfull(&self) -> u64 {
+        self.overfilled
+    }
+
+    /// Whether what comes next for a connection waits in the server.
+    pub fn is_stalled(&self, conn: ConnId) -> bool {
+        self.owner(conn).is_some_and(|id| self.stalled.contains(&id))
+    }
+
     /// What a client asks for.
     pub fn ask(&mut self, now: Instant, owner: ClientId, ask: Ask) {
         match ask {
@@ -161,6 +174,9 @@ impl Conns {
                 let id = self.open(now, owner, name, true);
                 self.up.push((id, owner, Up::Open));
                 self.up.push((id, owner, Up::Request(handshake())));
+            }
+            Ask::Stall => {
+                self.stalled.insert(owner);
             }
             Ask::Say(name, up) => self.say(owner, name, up),
             Ask::Text(name, text) => self.say(owner, name, Up::Text(text)),
@@ -236,11 +252,15 @@ impl Conns {
         conn.held_down.push_back(down);
         if conn.held_bytes > CONN_OUT_BYTES_MAX && std::mem::take(&mut conn.here) {
             self.overfull = Some(id);
+            self.overfilled += 1;
         }
     }
 
     /// The client's link works again.
     pub fn release(&mut self, owner: ClientId) {
+        if self.stalled.contains(&owner) {
+            return;
+        }
         for (id, conn) in self.conns.iter_mut().filter(|(_, c)| c.owner == owner) {
             self.up.extend(conn.held_up.drain(..).map(|up| (*id, owner, up)));
             self.down.extend(conn.held_down.drain(..).map(|down| (*id, owner, down)));
@@ -346,8 +366,9 @@ impl Conns {
     /// Whether a connection was silent for too long, and is closed. A client that was connected
     /// until `reached` has answered the server's pings until then.
     pub fn silent(&mut self, now: Instant, id: ConnId, reached: Instant) -> Option<CloseReason> {
+        let stalled = self.is_stalled(id);
         let conn = self.conns.get_mut(&id).filter(|c| c.here)?;
-        if conn.websocket && conn.there {
+        if conn.websocket && conn.there && !stalled {
             conn.heard = conn.heard.max(conn.dead.map_or(reached, |dead| dead.min(reached)));
         }
         let due = conn.heard + conn.patience();

@@ -64,6 +64,43 @@ fn tag(key: &[u8], pieces: &[&[u8]]) -> [u8; TAG] {
     out
 }
 
+/// The SRTP keys of a handshake key.
+fn keys_of(key: [u8; TAG]) -> Vec<u8> {
+    (0..4u8).flat_map(|i| tag(&key, &[&[i]])).take(56).collect()
+}
+
+/// What whoever listens learns of keys from a datagram of the server's.
+#[derive(Debug, Default)]
+pub struct Overheard {
+    /// Of answers to hellos, whoever said them.
+    offered: Vec<[u8; TAG]>,
+    /// The SRTP keys that were agreed on.
+    pub agreed: Option<Vec<u8>>,
+}
+
+impl Overheard {
+    /// Whether keys were agreed on that are not the ones before.
+    pub fn hear(&mut self, datagram: &[u8]) -> bool {
+        match datagram {
+            [HANDSHAKE, _, _, 2, body @ ..] if body.len() > 2 * RANDOM => {
+                self.offered.push(tag(&body[..RANDOM], &[&body[RANDOM..2 * RANDOM]]));
+                let excess = self.offered.len().saturating_sub(64);
+                self.offered.drain(..excess);
+            }
+            [HANDSHAKE, _, _, 4, body @ ..] => {
+                let agreed = self.offered.iter().find(|key| body == tag(&key[..], &[b"agreed"]));
+                let agreed = agreed.map(|key| keys_of(*key));
+                if agreed.is_some() && agreed != self.agreed {
+                    self.agreed = agreed;
+                    return true;
+                }
+            }
+            _ => {}
+        }
+        false
+    }
+}
+
 fn random() -> [u8; RANDOM] {
     fastrand::u128(..).to_le_bytes()
 }
@@ -272,7 +309,7 @@ impl DtlsInstance for Toy {
             Said::Connected => DtlsOutput::Connected,
             Said::CloseNotify => DtlsOutput::CloseNotify,
             Said::Keys(key) => {
-                let bytes: Vec<u8> = (0..4u8).flat_map(|i| tag(&key, &[&[i]])).take(56).collect();
+                let bytes = keys_of(key);
                 let profile = SrtpProfile::AEAD_AES_128_GCM;
                 DtlsOutput::KeyingMaterial(KeyingMaterial::new(&bytes), profile)
             }

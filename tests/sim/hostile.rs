@@ -4,12 +4,20 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use trackyard::base::limits::CONN_OUT_BYTES_MAX;
 
 use super::browser::{Ask, Browser, Wishes};
 use super::client::Client;
 use super::conns::Up;
+use super::lies::Lie;
+use super::net::ClientId;
 use super::plan::Attack;
 use super::world::World;
+
+/// More answers than may wait for one who does not read.
+const PINGS_THAT_FILL: u64 = CONN_OUT_BYTES_MAX as u64 / 36;
+/// Of a request (RFC 8259 §6).
+const LARGEST_ID: u64 = (1 << 53) - 1;
 
 /// Sends the script on one WebSocket, then says nothing more.
 pub struct Liar {
@@ -17,15 +25,25 @@ pub struct Liar {
     pub script: Vec<Up>,
     pub asks: Vec<Ask>,
     pub say: Vec<Up>,
+    /// Said when the first word comes; if there is any, no other word is read.
+    pub once_in: Vec<Up>,
 }
 
 impl Liar {
     pub fn on_open(&mut self) {
         self.say.append(&mut self.script);
     }
+
+    pub fn on_text(&mut self) {
+        if !self.once_in.is_empty() {
+            self.asks.push(Ask::Stall);
+            self.say.append(&mut self.once_in);
+        }
+    }
 }
 
-pub fn attack(world: &mut World, attack: Attack) {
+/// Carries an attack out. Gives who has only itself to blame if it is not seen for a while.
+pub fn attack(world: &mut World, attack: Attack) -> Option<ClientId> {
     match attack {
         Attack::Junk => junk(world),
         Attack::GuessUfrags => guess(world),
@@ -36,7 +54,91 @@ pub fn attack(world: &mut World, attack: Attack) {
         Attack::SpoofHandshake => spoof(world),
         Attack::LyingJson => lie(world),
         Attack::WrongCertificate => wrong_certificate(world),
+        Attack::NackFlood => flood(world, Lie::Nacks),
+        Attack::KeyframeFlood => flood(world, Lie::Keyframes),
+        Attack::FeedbackLies => flood(world, Lie::Reports),
+        Attack::Rush => rush(world),
+        Attack::SlowReader => slow_reader(world),
+        Attack::StolenSsrc => return steal_ssrc(world),
+        Attack::SlotSsrc => return take_slot_ssrc(world),
+        Attack::ManyStreams => return many_streams(world),
     }
+    None
+}
+
+/// Somebody who sends and receives.
+fn anybody(world: &mut World) -> Option<ClientId> {
+    let settled = |client: &Client| client.browser().is_some_and(Browser::is_settled);
+    let all: Vec<ClientId> =
+        world.clients.iter().filter(|(_, c)| settled(c)).map(|(id, _)| *id).collect();
+    (!all.is_empty()).then(|| all[world.chance.usize(..all.len())])
+}
+
+fn flood(world: &mut World, lie: Lie) {
+    if let Some(id) = anybody(world) {
+        world.flood(id, lie, 60);
+    }
+}
+
+fn rush(world: &mut World) {
+    let Some(id) = anybody(world) else { return };
+    let until = world.now + Duration::from_secs(2);
+    world.with(id, |client, now| {
+        let senders = client.media_mut().into_iter().flat_map(|m| &mut m.senders);
+        senders.for_each(|s| s.rushes = Some(until));
+        client.poll(now);
+    });
+}
+
+fn video_ssrc(world: &mut World, id: ClientId) -> Option<(usize, u32)> {
+    world.clients.get_mut(&id)?.media_mut()?.video_ssrc()
+}
+
+fn change_ssrc(world: &mut World, id: ClientId, ssrc: u32) -> Option<ClientId> {
+    let (at, _) = video_ssrc(world, id)?;
+    world.clients.get_mut(&id)?.media_mut()?.change_ssrc(at, ssrc);
+    Some(id)
+}
+
+/// A publisher's stream is named as another's is.
+fn steal_ssrc(world: &mut World) -> Option<ClientId> {
+    let (thief, owner) = (anybody(world)?, anybody(world)?);
+    let (_, ssrc) = video_ssrc(world, owner).filter(|_| thief != owner)?;
+    change_ssrc(world, thief, ssrc)
+}
+
+/// A publisher's stream is named as one that the server sends it.
+fn take_slot_ssrc(world: &mut World) -> Option<ClientId> {
+    let id = anybody(world)?;
+    let (ssrc, _) = world.observer.streams_to(id).into_iter().next()?;
+    change_ssrc(world, id, ssrc)
+}
+
+/// Each frame is a stream of its own.
+fn many_streams(world: &mut World) -> Option<ClientId> {
+    let id = anybody(world)?;
+    let (at, _) = video_ssrc(world, id)?;
+    let until = world.now + Duration::from_secs(3);
+    let sender = &mut world.clients.get_mut(&id)?.media_mut()?.senders[at];
+    (sender.restless, sender.rushes) = (200, Some(until));
+    Some(id)
+}
+
+/// Joins, asks without end, and reads no answer.
+fn slow_reader(world: &mut World) {
+    let id = world.mint_hostile();
+    let text = |value: serde_json::Value| Up::Text(value.to_string());
+    let name = format!("hostile {id}");
+    let script = vec![text(json!({"type": "join", "id": 1, "room": "room 0", "name": name}))];
+    let ping = |i: u64| text(json!({"type": "ping", "id": LARGEST_ID - i}));
+    let liar = Liar {
+        room: "room 0".into(),
+        script,
+        asks: vec![Ask::Open(1)],
+        say: Vec::new(),
+        once_in: (0..PINGS_THAT_FILL).map(ping).collect(),
+    };
+    world.add(id, Client::Liar(Box::new(liar)));
 }
 
 fn junk(world: &mut World) {
@@ -165,7 +267,8 @@ fn lie(world: &mut World) {
         script.push(Up::TooLarge);
     }
     let id = world.mint_hostile();
-    let liar = Liar { room: "den".into(), script, asks: vec![Ask::Open(1)], say: Vec::new() };
+    let liar =
+        Liar { room: "den".into(), script, asks: vec![Ask::Open(1)], say: vec![], once_in: vec![] };
     world.add(id, Client::Liar(Box::new(liar)));
 }
 
@@ -177,6 +280,7 @@ fn wrong_certificate(world: &mut World) {
         simulcast: false,
         video_muted: false,
         audio_muted: false,
+        sly: false,
         moving: true,
     };
     let place = (SocketAddr::from(([10, 200, 0, 1], 6_000)), world.now);

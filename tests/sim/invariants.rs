@@ -10,16 +10,16 @@
 //! | timestamps monotone per frame | [`Observer`] (one timestamp, one frame), [`super::picture`] |
 //! | layer changes only at legal points | [`super::picture`]: another stream begins with a keyframe (there are no layers yet) |
 //! | one track at most per slot, and it exists | `Room::check_invariants`, `Worker::check_invariants` |
-//! | muted or unsubscribed sends nothing | [`super::model`] (nobody perceives it), `Worker::check_invariants` (subscribers are the slots that hold the track) |
-//! | every queue within its constant | `server::check_inbox`, the real mailboxes, [`super::conns`] (bytes towards a client) |
-//! | PLI towards a publisher within its budget | [`Observer`]: the requests to each stream in any second |
-//! | RTX towards a subscriber within its budget | [`Observer`]: bytes resent against bytes sent |
+//! | muted or unsubscribed sends nothing | [`super::model`] (nobody perceives it, though whoever is sly sends on), `Worker::check_invariants` (subscribers are the slots that hold the track) |
+//! | every queue within its constant | `server::check_inbox` (the real mailboxes), [`super::conns`] (bytes towards a client), `Worker::check_invariants` (streams, addresses, checks and tracks of a peer), `Census::waiting` (nothing outlives a turn) |
+//! | PLI towards a publisher within its budget | [`Observer`]: the requests to each client in any second |
+//! | RTX towards a subscriber within its budget | [`Observer`]: after each packet, bytes resent against the share of bytes sent |
 //! | every map bijective with what it indexes | `Worker::check_invariants`, `Gate::check_invariants`; across workers [`super::world::World::check_calm`] |
 //! | a closed session leaves no timer, entry or live byte | [`super::world::World::is_empty`] at each run's end; [`super::alloc`] |
 //! | unauthenticated input leaves nothing and gets no more out than it brought | [`Observer`]: nothing at all is sent to an address without a valid check; the tables are empty at the end |
 //! | the next deadline is later than now | [`super::world`], after each turn |
 //! | mailbox: sent = received + dropped | [`super::world::World::check_calm`] over the real mailboxes |
-//! | every subscription has its keyframe in time on a healthy link | [`super::model`] at each checkpoint; [`super::run`] bounds the time |
+//! | every subscription has its keyframe in time on a healthy link | [`super::watch`] for each subscription, every 50 ms while pictures move; [`super::model`] at each checkpoint, also where something broke |
 //! | a panic is contained to its room, and planted | [`super::world::World::check_calm`] counts panics; the model judges the other rooms |
 
 use std::collections::hash_map::DefaultHasher;
@@ -28,8 +28,9 @@ use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use trackyard::base::limits::PATH_SILENT_AFTER;
+use trackyard::base::limits::{PATH_SILENT_AFTER, RESEND_BURST_BYTES, RESEND_SHARE};
 
+use super::crypto::Overheard;
 use super::net::ClientId;
 use super::picture::{read_sound, read_vp8};
 
@@ -44,7 +45,9 @@ const SRTCP_TAIL: usize = 20;
 const NEXT_CHECK: Duration = Duration::from_secs(6);
 /// Sequence numbers whose content is remembered.
 const WINDOW: u64 = 512;
-/// Keyframe requests to one stream in any second.
+/// What `media::resend` counts for a packet besides its payload.
+const OVERHEAD_BYTES: u64 = 80;
+/// Keyframe requests to one video in any second.
 const PLI_PER_SECOND_MAX: usize = 2;
 
 /// One stream towards one client.
@@ -71,9 +74,11 @@ pub struct Observer {
     /// Clients to whom the handshake's last message was sent.
     verified: BTreeSet<ClientId>,
     streams: BTreeMap<(ClientId, u32), Stream>,
-    requests: BTreeMap<(ClientId, u32), VecDeque<Instant>>,
-    pub media_bytes: u64,
-    pub resent_bytes: u64,
+    /// Keyframe requests to each client: it has one video.
+    requests: BTreeMap<ClientId, VecDeque<Instant>>,
+    /// What may yet be sent again to each client, in bytes.
+    resends: BTreeMap<ClientId, u64>,
+    overheard: BTreeMap<ClientId, Overheard>,
     /// What clients sent last, for whoever wants to send it again.
     pub recent: VecDeque<(SocketAddr, Vec<u8>)>,
     pub checks: VecDeque<(SocketAddr, Vec<u8>)>,
@@ -123,6 +128,7 @@ impl Observer {
             validated: kept.validated.clone().into_iter().filter(|(_, id)| alive(id)).collect(),
             verified: kept.verified.iter().copied().filter(alive).collect(),
             own: kept.own.clone().into_iter().filter(|(_, id)| alive(id)).collect(),
+            overheard: kept.overheard.into_iter().filter(|(id, _)| alive(id)).collect(),
             heard: kept.heard.clone().into_iter().filter(|(id, _)| alive(id)).collect(),
             ..Observer::default()
         };
@@ -160,6 +166,11 @@ impl Observer {
         let to = to.unwrap_or_else(|| {
             panic!("{} bytes to {remote}, from where no valid check came", bytes.len())
         });
+        if self.overheard.entry(to).or_default().hear(bytes) {
+            // Another peer: what was asked of and sent to the one before is over.
+            self.requests.remove(&to);
+            self.resends.remove(&to);
+        }
         match bytes[0] {
             20..=63 if bytes.starts_with(&[22, 254, 253, 4]) => {
                 self.verified.insert(to);
@@ -212,11 +223,20 @@ impl Observer {
         assert!(!self.outcasts.contains(&label), "a packet of {label}, who proved nothing");
         let (theirs, ours) = (self.rooms.get(&label), self.rooms.get(&to));
         assert_eq!(theirs, ours, "a packet of {label} crossed rooms to {to}");
-        if bytes[1] & 127 == VP8_RTX {
-            self.resent_bytes += bytes.len() as u64;
-            return;
+        let resends = self.resends.entry(to).or_default();
+        match bytes[1] & 127 {
+            VP8_RTX => {
+                let again = payload.len() as u64 + OVERHEAD_BYTES;
+                let left = resends.checked_sub(again);
+                *resends = left.unwrap_or_else(|| panic!("too much is sent again to {to}"));
+                return;
+            }
+            VP8 => {
+                let share = (payload.len() as u64 + OVERHEAD_BYTES) / RESEND_SHARE;
+                *resends = (*resends + share).min(RESEND_BURST_BYTES);
+            }
+            _ => {}
         }
-        self.media_bytes += bytes.len() as u64;
         let seq = u16::from_be_bytes([bytes[2], bytes[3]]);
         let stream = self.streams.entry((to, word(bytes, 8))).or_default();
         stream.take(seq, (word(bytes, 4), bytes[1] & 128 != 0), (label, frame), payload);
@@ -228,22 +248,33 @@ impl Observer {
             let length = 4 + 4 * usize::from(u16::from_be_bytes([rest[2], rest[3]]));
             assert!(length <= rest.len(), "a compound that does not add up");
             if rest[1] == 206 && rest[0] & 31 == 1 {
-                self.request(now, (to, word(rest, 8)));
+                self.request(now, to);
             }
             rest = &rest[length..];
         }
     }
 
-    fn request(&mut self, now: Instant, stream: (ClientId, u32)) {
+    /// The streams towards a client, with the highest number sent.
+    pub fn streams_to(&self, id: ClientId) -> Vec<(u32, u64)> {
+        let streams = self.streams.range((id, 0)..=(id, u32::MAX));
+        streams.filter_map(|((_, ssrc), s)| Some((*ssrc, s.highest?))).collect()
+    }
+
+    /// A client's SRTP keys.
+    pub fn keys_of(&self, id: ClientId) -> Option<&[u8]> {
+        self.overheard.get(&id)?.agreed.as_deref()
+    }
+
+    fn request(&mut self, now: Instant, to: ClientId) {
         // What another worker handed over is handled as of when it came: a little before now.
         let second = Duration::from_millis(995);
-        let requests = self.requests.entry(stream).or_default();
+        let requests = self.requests.entry(to).or_default();
         requests.push_back(now);
         while requests.front().is_some_and(|at| *at + second <= now) {
             requests.pop_front();
         }
         let seconds: Vec<_> = requests.iter().map(|at| now - *at).collect();
-        assert!(requests.len() <= PLI_PER_SECOND_MAX, "requests to {stream:?}: {seconds:?} ago");
+        assert!(requests.len() <= PLI_PER_SECOND_MAX, "requests to {to}: {seconds:?} ago");
     }
 }
 

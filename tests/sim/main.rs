@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "the epoch of virtual time is made up once")]
 
 mod alloc;
+mod attacks;
 mod browser;
 mod client;
 mod conns;
@@ -9,6 +10,7 @@ mod crypto;
 mod hostile;
 mod http;
 mod invariants;
+mod lies;
 mod media;
 mod model;
 mod net;
@@ -22,6 +24,7 @@ mod trace;
 #[path = "../common/vp8.rs"]
 #[allow(dead_code, reason = "its judge is for links without loss")]
 mod vp8;
+mod watch;
 mod world;
 
 use std::sync::LazyLock;
@@ -60,6 +63,13 @@ fn seeds(text: &str) -> std::ops::Range<u64> {
     }
 }
 
+/// A seed's plan; `SIM_WORKERS` says with how many workers, if not with as many as it draws.
+fn drawn(seed: u64) -> Plan {
+    let plan = Plan::draw(seed);
+    let workers = std::env::var("SIM_WORKERS").map(|text| text.parse().expect("a number"));
+    Plan { workers: workers.unwrap_or(plan.workers), ..plan }
+}
+
 /// Runs all seeds on so many threads; says which failed.
 fn sweep(seeds: std::ops::Range<u64>, threads: usize) -> (Duration, Vec<u64>) {
     quiet_panics();
@@ -72,7 +82,7 @@ fn sweep(seeds: std::ops::Range<u64>, threads: usize) -> (Duration, Vec<u64>) {
                 if seed >= seeds.end {
                     return (simulated, failed);
                 }
-                let plan = Plan::draw(seed);
+                let plan = drawn(seed);
                 match std::panic::catch_unwind(|| carry_out(&plan, false)) {
                     Ok(outcome) => simulated += outcome.simulated,
                     Err(_) => {
@@ -97,7 +107,7 @@ fn sweep(seeds: std::ops::Range<u64>, threads: usize) -> (Duration, Vec<u64>) {
 fn sim_seeds() {
     if let Ok(seed) = std::env::var("SIM_SEED") {
         quiet_panics();
-        let plan = Plan::draw(seed.parse().expect("a number"));
+        let plan = drawn(seed.parse().expect("a number"));
         eprintln!("{plan}");
         let outcome = carry_out(&plan, true);
         eprintln!("{:?} simulated, converged {:?}", outcome.simulated, outcome.converged);

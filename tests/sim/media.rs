@@ -16,8 +16,8 @@ use trackyard::wire::codec::Kind;
 use super::picture::{Sound, Video, sound};
 use super::vp8::Encoder;
 
-const VIDEO_EVERY: Duration = Duration::from_millis(100);
-const SOUND_EVERY: Duration = Duration::from_millis(200);
+pub const VIDEO_EVERY: Duration = Duration::from_millis(100);
+pub const SOUND_EVERY: Duration = Duration::from_millis(200);
 
 /// What is received on one m-line.
 #[derive(Debug)]
@@ -42,6 +42,14 @@ pub struct Sender {
     /// What it shows is moving, or somebody speaks; else nothing is sent unless asked for.
     pub moving: bool,
     pub muted: bool,
+    /// In several streams.
+    layered: bool,
+    /// Sends while it is muted, too.
+    pub sly: bool,
+    /// Sends ten times as much until then.
+    pub rushes: Option<Instant>,
+    /// So many more frames each leave as a stream of their own.
+    pub restless: u32,
     encoder: Encoder,
     pt: Option<Pt>,
     seq: u64,
@@ -147,6 +155,7 @@ impl Media {
         }
         let mut api = self.rtc.sdp_api();
         for (kind, simulcast) in self.new_senders.drain(..) {
+            let layered = simulcast;
             let layer = |rid: &str| SimulcastLayer { rid: rid.into(), attributes: None };
             let simulcast = simulcast
                 .then(|| Simulcast { send: vec![layer("f"), layer("h")], recv: Vec::new() });
@@ -156,6 +165,10 @@ impl Media {
                 kind,
                 moving: true,
                 muted: false,
+                layered,
+                sly: false,
+                rushes: None,
+                restless: 0,
                 encoder: Encoder::default(),
                 pt: None,
                 seq: u64::from(fastrand::u16(..30_000)),
@@ -304,6 +317,28 @@ impl Media {
         }
     }
 
+    /// The first video that is sent in one stream, and its SSRC.
+    pub fn video_ssrc(&mut self) -> Option<(usize, u32)> {
+        let plain = |s: &Sender| s.kind == Kind::Video && !s.layered;
+        let at = self.senders.iter().position(plain)?;
+        let mut direct = self.rtc.direct_api();
+        Some((at, *direct.stream_tx_by_mid(self.senders[at].mid, None)?.ssrc()))
+    }
+
+    /// What a sender sends leaves as another stream from now on, as after a collision
+    /// (RFC 3550 §8.2).
+    pub fn change_ssrc(&mut self, at: usize, ssrc: u32) {
+        let sender = &mut self.senders[at];
+        let mut direct = self.rtc.direct_api();
+        let Some(old) = direct.stream_tx_by_mid(sender.mid, None).map(|s| s.ssrc()) else { return };
+        if *old != ssrc {
+            // `reset_stream_tx` would leave the stream filed under its old name.
+            direct.remove_stream_tx(old);
+            direct.declare_stream_tx(ssrc.into(), Some(fastrand::u32(..).into()), sender.mid, None);
+            sender.seq = u64::from(fastrand::u16(..30_000));
+        }
+    }
+
     fn send(&mut self, at: usize, now: Instant) {
         let sender = &mut self.senders[at];
         if !sender.wants_to_send() || now < sender.next {
@@ -322,8 +357,15 @@ impl Media {
             Kind::Audio => (SOUND_EVERY, 48_000, vec![sound(self.label, sender.frames)]),
         };
         let timestamp = (since.as_micros() as u64 * clock / 1_000_000) as u32;
-        sender.next = now + every;
+        let rushes = sender.rushes.is_some_and(|until| now < until);
+        sender.next = now + if rushes { every / 10 } else { every };
         sender.frames += 1;
+        let restless = sender.restless > 0;
+        sender.restless = sender.restless.saturating_sub(1);
+        if restless {
+            self.change_ssrc(at, fastrand::u32(..));
+        }
+        let sender = &mut self.senders[at];
         let mut direct = self.rtc.direct_api();
         let stream = direct.stream_tx_by_mid(sender.mid, None);
         let Some(stream) = stream else { return };
@@ -343,6 +385,6 @@ impl Media {
 
 impl Sender {
     fn wants_to_send(&self) -> bool {
-        !self.muted && (self.moving || (self.keyframe && self.kind == Kind::Video))
+        (!self.muted || self.sly) && (self.moving || (self.keyframe && self.kind == Kind::Video))
     }
 }

@@ -28,6 +28,13 @@ impl Quality {
     };
 }
 
+/// From a client, or to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    Up,
+    Down,
+}
+
 /// One client's way to the world.
 #[derive(Debug)]
 pub struct Link {
@@ -36,6 +43,8 @@ pub struct Link {
     pub cut: Option<Instant>,
     /// Nothing passes on UDP.
     pub udp_blocked: bool,
+    /// When the last datagram arrives that keeps its place.
+    pub latest: BTreeMap<Way, Instant>,
     /// Public address of each local one.
     nat: BTreeMap<SocketAddr, SocketAddr>,
 }
@@ -53,7 +62,8 @@ impl Net {
     pub fn add(&mut self, id: ClientId) {
         let quality = Quality::GOOD;
         let nat = BTreeMap::new();
-        let link = Link { quality, cut: None, udp_blocked: false, nat };
+        let latest = BTreeMap::new();
+        let link = Link { quality, cut: None, udp_blocked: false, latest, nat };
         self.links.insert(id, link);
     }
 

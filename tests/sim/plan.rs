@@ -36,6 +36,8 @@ pub enum Act {
         id: ClientId,
         video: bool,
         audio: bool,
+        /// What is muted is sent all the same.
+        sly: bool,
     },
     /// The TCP connections are reset.
     CutSockets(ClientId),
@@ -71,7 +73,7 @@ pub enum Act {
     Attack(Attack),
 }
 
-/// What somebody without any right does.
+/// What somebody does who means ill: without any right, or as a participant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attack {
     /// Junk that begins like STUN, DTLS or RTP, from many addresses.
@@ -84,8 +86,7 @@ pub enum Attack {
     ReplayOwn,
     /// A client's packets with a bit changed, from its own address.
     BadTags,
-    /// A client's packets with another SSRC, from its own address. Not drawn: see
-    /// `scenarios::sim_a_forged_stream_displaces_nothing`.
+    /// A client's packets with another SSRC, from its own address.
     ForgeStreams,
     /// DTLS hellos and alerts from a client's own address.
     SpoofHandshake,
@@ -93,18 +94,43 @@ pub enum Attack {
     LyingJson,
     /// A participant whose certificate is not the one that its offer names.
     WrongCertificate,
+    /// A participant asks for everything again, under its own keys.
+    NackFlood,
+    /// A participant asks for keyframes without end.
+    KeyframeFlood,
+    /// A participant's reports of what it receives are untrue, or rubbish.
+    FeedbackLies,
+    /// A participant sends ten times as much.
+    Rush,
+    /// A participant sends under the SSRC of another's stream.
+    StolenSsrc,
+    /// A participant sends under the SSRC of a stream that it receives.
+    SlotSsrc,
+    /// A participant sends each frame under another SSRC.
+    ManyStreams,
+    /// A participant asks and asks, and reads nothing of what it is told.
+    SlowReader,
 }
 
 impl Attack {
-    pub const ALL: [Attack; 8] = [
+    pub const ALL: [Attack; 17] = [
         Attack::Junk,
         Attack::GuessUfrags,
         Attack::ReplayChecks,
         Attack::ReplayOwn,
         Attack::BadTags,
+        Attack::ForgeStreams,
         Attack::SpoofHandshake,
         Attack::LyingJson,
         Attack::WrongCertificate,
+        Attack::NackFlood,
+        Attack::KeyframeFlood,
+        Attack::FeedbackLies,
+        Attack::Rush,
+        Attack::StolenSsrc,
+        Attack::SlotSsrc,
+        Attack::ManyStreams,
+        Attack::SlowReader,
     ];
 }
 
@@ -239,10 +265,11 @@ impl Drawing {
                 id: self.participant()?,
                 video: self.chance.bool(),
                 audio: self.chance.bool(),
+                sly: self.chance.bool(),
             },
-            38..79 => self.network()?,
-            79..87 => self.machine()?,
-            87..89 => Act::Poison(self.participant()?),
+            38..71 => self.network()?,
+            71..79 => self.machine()?,
+            79..81 => Act::Poison(self.participant()?),
             _ => Act::Attack(Attack::ALL[self.chance.usize(..Attack::ALL.len())]),
         })
     }

@@ -9,6 +9,7 @@ use super::model::{As, Model, Person, View};
 use super::net::{ClientId, Quality};
 use super::plan::{Act, Episode, Plan};
 use super::server::Thread;
+use super::watch::{LOOK_EVERY, Watch};
 use super::world::{Setup, World};
 
 /// After everything is mended, everybody sees whom they should by then. Longest is a client whose
@@ -37,6 +38,7 @@ pub struct Run {
     ends: Vec<(Instant, ClientId)>,
     networks: u32,
     moving: bool,
+    pub watch: Watch,
 }
 
 /// Carries a plan out. Panics at the first thing that is not as it must be.
@@ -67,6 +69,7 @@ impl Run {
             ends: Vec::new(),
             networks: 0,
             moving: true,
+            watch: Watch::default(),
         }
     }
 
@@ -107,10 +110,25 @@ impl Run {
         self.ends.sort();
         while let Some((at, id)) = self.ends.first().copied().filter(|(at, _)| *at <= until) {
             self.ends.remove(0);
-            self.world.run_until(at.max(self.world.now));
+            self.watch_until(at.max(self.world.now));
             self.mend(id);
         }
-        self.world.run_until(until);
+        self.watch_until(until);
+    }
+
+    /// As [`World::run_for`], with looks at what everybody sees.
+    pub fn pass(&mut self, time: Duration) {
+        self.watch_until(self.world.now + time);
+    }
+
+    /// As [`World::run_until`], with looks at what everybody sees.
+    fn watch_until(&mut self, until: Instant) {
+        while self.world.now < until {
+            self.world.run_until(until.min(self.world.now + LOOK_EVERY));
+            if self.moving {
+                self.watch.look(&self.world, &self.model);
+            }
+        }
     }
 
     fn mend(&mut self, id: ClientId) {
@@ -121,9 +139,13 @@ impl Run {
     }
 
     pub fn move_pictures(&mut self, moving: bool) {
+        self.watch.begin();
         self.moving = moving;
         for id in self.world.clients.keys().copied().collect::<Vec<_>>() {
-            self.world.with(id, |client, _| client.set_moving(moving));
+            self.world.with(id, |client, now| {
+                client.set_moving(moving);
+                client.poll(now);
+            });
         }
     }
 
@@ -138,11 +160,16 @@ impl Run {
             self.mend(id);
         }
         let model = self.model.clone();
-        let took = self.world.run_while(CONVERGE_MAX, |world| model.compare(world).is_ok());
+        let watch = &mut self.watch;
+        let took = self.world.run_while(CONVERGE_MAX, |world| {
+            watch.look(world, &model);
+            model.compare(world).is_ok()
+        });
         let Some(took) = took else {
             let why = self.model.compare(&self.world).expect_err("it is not");
             panic!("not as it should be after {CONVERGE_MAX:?}: {why}\n{}", self.world.describe());
         };
+        self.watch.begin();
         self.world.check_calm();
         self.world.trace.note(self.world.now, "checkpoint", format_args!("after {took:?}"));
         self.outcome.push((self.model.view(), took));
@@ -162,6 +189,7 @@ impl Run {
     // -- acts
 
     pub fn act(&mut self, act: &Act) {
+        self.excuse(act);
         match act {
             Act::Join { id, room, simulcast, video, audio } => {
                 self.join(*id, *room, (*video, *audio, *simulcast));
@@ -177,7 +205,7 @@ impl Run {
                 self.model.people.remove(id);
                 self.world.vanish(*id);
             }
-            Act::Mute { id, video, audio } => self.mute(*id, *video, *audio),
+            Act::Mute { id, video, audio, sly } => self.mute(*id, (*video, *audio), *sly),
             Act::CutSockets(id) => self.world.cut_sockets(*id),
             Act::Partition { id, time } => self.partition(*id, *time, false),
             Act::BlockUdp { id, time } => self.partition(*id, *time, true),
@@ -199,7 +227,29 @@ impl Run {
             Act::StepClock(by) => self.world.step_clock(*by),
             Act::SocketFailures { per_mille } => self.world.socket_failures = *per_mille,
             Act::Poison(id) => self.world.poison(*id),
-            Act::Attack(attack) => super::hostile::attack(&mut self.world, *attack),
+            Act::Attack(attack) => {
+                if let Some(id) = super::hostile::attack(&mut self.world, *attack) {
+                    self.watch.excuse(id);
+                }
+            }
+        }
+    }
+
+    /// What breaks with an act explains black pictures until the next checkpoint.
+    fn excuse(&mut self, act: &Act) {
+        match act {
+            Act::CutSockets(id)
+            | Act::Partition { id, .. }
+            | Act::BlockUdp { id, .. }
+            | Act::Weather { id, .. }
+            | Act::Rebind(id)
+            | Act::ChangeNetwork(id) => self.watch.excuse(*id),
+            Act::PauseGate(_)
+            | Act::PauseWorker { .. }
+            | Act::StepClock(_)
+            | Act::SocketFailures { .. }
+            | Act::Poison(_) => self.watch.excuse_all(),
+            _ => {}
         }
     }
 
@@ -212,6 +262,7 @@ impl Run {
             simulcast,
             video_muted: false,
             audio_muted: false,
+            sly: false,
             moving: self.moving,
         };
         let name = format!("n{id}");
@@ -237,12 +288,13 @@ impl Run {
         self.model.people.insert(id, person);
     }
 
-    fn mute(&mut self, id: ClientId, video: bool, audio: bool) {
+    fn mute(&mut self, id: ClientId, (video, audio): (bool, bool), sly: bool) {
         let Some(person) = self.model.people.get_mut(&id) else { return };
         (person.video_muted, person.audio_muted) = (video, audio);
         self.world.with(id, |client, now| {
             if let Client::Browser(browser) = client {
-                let wishes = Wishes { video_muted: video, audio_muted: audio, ..browser.wishes };
+                let muted = Wishes { video_muted: video, audio_muted: audio, ..browser.wishes };
+                let wishes = Wishes { sly, ..muted };
                 browser.set_wishes(now, wishes);
             }
         });

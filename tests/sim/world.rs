@@ -15,6 +15,7 @@ use super::alloc::of_server;
 use super::client::Client;
 use super::conns::{Conns, Down, Up};
 use super::invariants::Observer;
+use super::lies::{Lie, Tongue};
 use super::net::{ClientId, Net};
 use super::server::{Server, Thread, Turn};
 use super::trace::Trace;
@@ -39,6 +40,8 @@ enum Event {
     /// The shell looks whether anything came from a WebSocket.
     Silence(ConnId),
     Client(ClientId),
+    /// A client lies so many times more.
+    Flood(ClientId, Lie, u32),
 }
 
 struct Queued {
@@ -93,6 +96,8 @@ pub struct World {
     pub poisoned: u64,
     pub chance: fastrand::Rng,
     hostile: ClientId,
+    /// Of clients that lied.
+    tongues: BTreeMap<ClientId, Tongue>,
     queue: BinaryHeap<Reverse<Queued>>,
     pub queued: u64,
     schedules: BTreeMap<Thread, Schedule>,
@@ -131,6 +136,7 @@ impl World {
             poisoned: 0,
             chance: fastrand::Rng::with_seed(setup.seed ^ 0x5eed),
             hostile: 0,
+            tongues: BTreeMap::new(),
             queue: BinaryHeap::new(),
             queued: 0,
             schedules: BTreeMap::new(),
@@ -196,6 +202,7 @@ impl World {
             }
             Event::Up(conn, up) => self.signalling_up(conn, up),
             Event::Down(conn, down) => self.signalling_down(conn, down),
+            Event::Flood(id, lie, left) => self.flood(id, lie, left),
             Event::Silence(conn) => self.look_for_silence(conn),
             Event::Client(id) => {
                 if self.wakes.get(&id) == Some(&self.now) {
@@ -261,7 +268,9 @@ impl World {
     fn finish(&mut self, thread: Thread, turn: Turn) {
         let server_now = self.server_now();
         if let Thread::Worker(at) = thread {
-            self.server.threads[at].worker.check_invariants();
+            let worker = &self.server.threads[at].worker;
+            worker.check_invariants();
+            assert_eq!(worker.census().waiting, 0, "what came in a turn is done in it");
         } else {
             self.server.gate.check_invariants();
         }

@@ -159,7 +159,7 @@ impl Browser {
                 Kind::Video => wishes.video_muted,
                 Kind::Audio => wishes.audio_muted,
             };
-            sender.muted = muted;
+            (sender.muted, sender.sly) = (muted, wishes.sly);
             sender.moving = wishes.moving;
             let said = self.own_mids.get_mut(&sender.mid.to_string());
             if let Some(said) = said.filter(|said| **said != muted) {

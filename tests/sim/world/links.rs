@@ -9,8 +9,12 @@ use trackyard::worker::Transmit;
 use super::{Event, World};
 use crate::client::Client;
 use crate::conns::{Down, Up};
-use crate::net::ClientId;
+use crate::lies::{Lie, Tongue};
+use crate::net::{ClientId, Way};
 use crate::server::Thread;
+
+/// Between two datagrams of a flood.
+const LIES_EVERY: Duration = Duration::from_millis(20);
 
 impl World {
     pub(super) fn transmit(&mut self, transmit: Transmit) {
@@ -22,14 +26,15 @@ impl World {
             return;
         }
         let Some((id, _)) = self.net.inward(remote) else { return };
-        for at in self.passage(id) {
+        for at in self.passage(id, Way::Down) {
             self.push(at, Event::ToClient { remote, bytes: bytes.clone() });
         }
     }
 
-    /// When copies of a datagram arrive at the other end of a client's link.
-    pub(super) fn passage(&mut self, id: ClientId) -> Vec<Instant> {
-        let Some(link) = self.net.link(id) else { return Vec::new() };
+    /// When copies of a datagram arrive at the other end of a client's link. On one that does not
+    /// reorder, what is late makes what follows as late.
+    fn passage(&mut self, id: ClientId, way: Way) -> Vec<Instant> {
+        let Some(link) = self.net.link_mut(id) else { return Vec::new() };
         if link.cut.is_some() || link.udp_blocked {
             return Vec::new();
         }
@@ -39,14 +44,18 @@ impl World {
             return Vec::new();
         }
         let copies = 1 + usize::from(roll(quality.duplication));
-        let late = roll(quality.reorder);
-        (0..copies)
-            .map(|_| {
-                let jitter = self.chance.u64(..=quality.jitter.as_micros() as u64);
-                let late = if late { Duration::from_millis(30) } else { Duration::ZERO };
-                self.now + quality.delay + Duration::from_micros(jitter) + late
-            })
-            .collect()
+        let late = if roll(quality.reorder) { Duration::from_millis(30) } else { Duration::ZERO };
+        let latest = link.latest.entry(way).or_insert(self.now);
+        let arrival = |_| {
+            let jitter = self.chance.u64(..=quality.jitter.as_micros() as u64);
+            let at = self.now + quality.delay + Duration::from_micros(jitter) + late;
+            if quality.reorder > 0 {
+                return at;
+            }
+            *latest = at.max(*latest);
+            *latest
+        };
+        (0..copies).map(arrival).collect()
     }
 
     /// A datagram is sent to the server from a public address, whoever sends it.
@@ -101,6 +110,10 @@ impl World {
         if self.net.link(id).is_some_and(|l| l.cut.is_some()) {
             self.conns.hold_down(conn, down);
             return;
+        }
+        if self.conns.is_stalled(conn) && matches!(down, Down::Text(_)) {
+            self.conns.hold_down(conn, down);
+            return self.after_conns();
         }
         self.trace.note(self.now, "down", format_args!("{conn:?} {}", down.summary()));
         let Some(down) = self.conns.delivered(conn, down) else { return };
@@ -158,6 +171,7 @@ impl World {
     /// The client is gone from one moment to the next.
     pub fn vanish(&mut self, id: ClientId) {
         self.clients.remove(&id);
+        self.tongues.remove(&id);
         self.net.remove(id);
         self.conns.orphan(self.now, id);
     }
@@ -181,12 +195,11 @@ impl World {
         }
         let datagrams = client.take_datagrams();
         let deadline = client.deadline().max(self.now + Duration::from_micros(100));
-        for (local, bytes) in datagrams {
-            let Some(public) = self.net.outward(id, local) else { continue };
-            self.observer.spoken(id, public, &bytes);
-            for at in self.passage(id) {
-                self.push(at, Event::ToServer { remote: public, bytes: bytes.clone() });
+        for (local, mut bytes) in datagrams {
+            if let Some(tongue) = self.tongues.get_mut(&id) {
+                bytes = tongue.pass(bytes);
             }
+            self.depart(id, local, bytes);
         }
         if self.wakes.get(&id).is_none_or(|at| deadline < *at || *at < self.now) {
             self.wakes.insert(id, deadline);
@@ -195,10 +208,38 @@ impl World {
         self.after_conns();
     }
 
+    /// A datagram leaves a client.
+    fn depart(&mut self, id: ClientId, local: SocketAddr, bytes: Vec<u8>) {
+        let Some(public) = self.net.outward(id, local) else { return };
+        self.observer.spoken(id, public, &bytes);
+        for at in self.passage(id, Way::Up) {
+            self.push(at, Event::ToServer { remote: public, bytes: bytes.clone() });
+        }
+    }
+
+    /// A client says something untrue so many times, under its own keys.
+    pub fn flood(&mut self, id: ClientId, lie: Lie, left: u32) {
+        let Some(keys) = self.observer.keys_of(id) else { return };
+        let Some(local) = self.clients.get(&id).and_then(|c| c.media()).map(|m| m.local) else {
+            return;
+        };
+        let tongue = self.tongues.entry(id).or_insert_with(|| Tongue::new(keys));
+        if tongue.keys != keys {
+            *tongue = Tongue::new(keys);
+        }
+        let compound = lie.compound(&self.observer.streams_to(id), &mut self.chance);
+        let bytes = tongue.say(&compound);
+        self.depart(id, local, bytes);
+        if left > 1 {
+            self.push(self.now + LIES_EVERY, Event::Flood(id, lie, left - 1));
+        }
+    }
+
     /// A client says goodbye and is gone.
     pub fn leave(&mut self, id: ClientId) {
         self.with(id, |client, now| client.leave(now));
         self.clients.remove(&id);
+        self.tongues.remove(&id);
         self.net.remove(id);
         self.conns.abandon(id);
     }
