@@ -149,7 +149,7 @@ fn sim_those_who_left_leave_no_byte() {
         let mut next = 1;
         // Tables stay as large as the most that they ever held. So first many are there at once:
         // what those who follow add is not that.
-        churn(&mut run, &mut next, 40, 1);
+        churn(&mut run, &mut next, 40, 4);
         churn(&mut run, &mut next, 10, 10);
         let before = live_bytes(Owner::Server);
         churn(&mut run, &mut next, 10, joins / 10);
