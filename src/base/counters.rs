@@ -115,8 +115,10 @@ pub struct Counters {
     pub keyframes: u64,
     /// Times that media went to another address of a client because the present one was silent.
     pub path_moves: u64,
-    /// Peers that ended because handling them panicked.
+    /// Rooms (or all of a worker) that ended because handling them panicked.
     pub panics: u64,
+    /// Peers that were lost, or refused, because `str0m` panicked on what they sent.
+    pub transport_faults: u64,
     /// Peers now.
     pub peers: u64,
     /// Rooms whose home is here, now.

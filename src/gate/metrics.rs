@@ -125,7 +125,7 @@ impl Reports {
 /// A counter or gauge that each worker has: name, help, value.
 type OfWorker = (&'static str, &'static str, fn(&Counters) -> u64);
 
-const WORKER_COUNTERS: [OfWorker; 13] = [
+const WORKER_COUNTERS: [OfWorker; 14] = [
     ("datagrams_in", "UDP datagrams received.", |c| c.datagrams_in),
     ("bytes_in", "Bytes of UDP payload received.", |c| c.bytes_in),
     ("datagrams_out", "UDP datagrams sent.", |c| c.datagrams_out),
@@ -140,7 +140,8 @@ const WORKER_COUNTERS: [OfWorker; 13] = [
     ("path_moves", "Times that media followed a client to another address.", |c| c.path_moves),
     ("keyframe_requests", "Keyframe requests sent to publishers.", |c| c.keyframe_requests),
     ("keyframes", "Keyframes from publishers.", |c| c.keyframes),
-    ("panics", "Peers that ended because of a defect.", |c| c.panics),
+    ("panics", "Defects that ended a room, or all rooms of a worker.", |c| c.panics),
+    ("transport_faults", "Peers that a defect of their transport ended.", |c| c.transport_faults),
 ];
 const WORKER_GAUGES: [OfWorker; 2] = [
     ("peers", "Peers now.", |c| c.peers),

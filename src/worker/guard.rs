@@ -1,6 +1,9 @@
 //! Rooms fail alone: a panic while a peer or a room is worked on ends that room, is counted, and
 //! its clients join again; the worker and the other rooms go on. A panic that is of no room leaves
 //! nothing here to be trusted: all rooms of this worker end that way.
+//!
+//! A panic within `str0m`, which reads what a client wrote, leaves only that client's `Rtc` broken:
+//! that client is lost, so that nobody can end a room by what they send.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,6 +12,7 @@ use std::time::Instant;
 use super::Worker;
 use super::mux::PeerKey;
 use crate::room::mail::{Outgoing, RoomLetter, RoomName, ToWorker};
+use crate::wire::signal::LeaveReason;
 
 /// What a worker's hands are on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,7 +23,23 @@ pub enum AtWork {
     Room(RoomName),
 }
 
+/// Does what is `str0m`'s alone to do; `None` if it panicked, and its `Rtc` is not to be used again.
+pub fn contained<R>(call: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(call)).ok()
+}
+
 impl Worker {
+    /// A peer whose `Rtc` panicked is lost.
+    pub(super) fn break_off(&mut self, key: PeerKey, now: Instant) {
+        self.counters.transport_faults += 1;
+        let Some(peer) = self.peers.get_mut(key.0) else {
+            return;
+        };
+        peer.broken = true;
+        log::error!("{} is lost: a fault in its transport (see above)", peer.address.participant);
+        self.lose(key, LeaveReason::Lost, "a fault in its transport", now);
+    }
+
     /// Does one piece of work; if it panics, the room that it was about ends.
     pub(super) fn guard(&mut self, now: Instant, work: impl FnOnce(&mut Worker)) {
         self.at_work = AtWork::Nothing;
@@ -81,7 +101,7 @@ mod tests {
     use super::*;
     use crate::base::ids::{ParticipantId, SessionId, WorkerId};
     use crate::base::rng::Rng;
-    use crate::room::mail::{Address, Role, ToGate};
+    use crate::room::mail::{Address, PeerLetter, Role, ToGate};
 
     fn worker(now: Instant) -> Worker {
         let candidates: Vec<SocketAddr> = vec!["127.0.0.1:9".parse().unwrap()];
@@ -121,6 +141,34 @@ mod tests {
         });
         assert_eq!(worker.counters.panics, 1);
         assert_eq!(rooms(&worker), ["good"]);
+    }
+
+    #[test]
+    fn an_offer_that_breaks_str0m_is_felt_by_nobody_else() {
+        // Two H264 payload types become one: "Pt locked multiple times".
+        let offer = include_bytes!("../../fuzz/corpus/offer/payload_type_claimed_twice");
+        let now = Instant::now();
+        let mut worker = worker(now);
+        join(&mut worker, "room", 1, now);
+        join(&mut worker, "room", 2, now);
+        worker.take_letters();
+        let home = WorkerId(0);
+        let (participant, session) = (ParticipantId(1), SessionId(1));
+        let offer = PeerLetter::Offer {
+            address: Address { participant, session, worker: home, home },
+            room: "room".into(),
+            role: Role::Participant,
+            request: Some(7),
+            sdp: String::from_utf8_lossy(offer).into(),
+            tracks: Vec::new(),
+        };
+        worker.handle_letter(now, ToWorker::Peer(participant, offer));
+        worker.check_invariants();
+        let letters = worker.take_letters();
+        let refused = |l: &Outgoing| matches!(l, Outgoing::Gate(ToGate::Refused { .. }));
+        assert!(matches!(&letters[..], [one] if refused(one)), "{letters:?}");
+        assert_eq!((worker.counters.panics, worker.counters.transport_faults), (0, 1));
+        assert_eq!((worker.census().participants, rooms(&worker).len()), (0, 1));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use str0m::net::{DatagramRecv, Protocol as Transport, Receive};
 use str0m::{Event, IceConnectionState, Input, Output};
 
 use super::feedback::is_rtcp;
-use super::guard::AtWork;
+use super::guard::{AtWork, contained};
 use super::mux::{FourTuple, Owner, PeerKey};
 use super::paths::{Move, Path, TUPLE_KEPT};
 use super::srtp::Srtp;
@@ -243,12 +243,13 @@ impl Worker {
         // never ends a session by itself.
         let peer = &mut self.peers[key.0];
         peer.arrived_on = Some(tuple);
-        if let Err(error) = self.peers[key.0].rtc.handle_input(Input::Receive(now, receive)) {
-            self.counters.drop(DropReason::Refused, 1);
-            log::debug!(
-                "{}: a datagram was refused: {error}",
-                self.peers[key.0].address.participant
-            );
+        match contained(|| peer.rtc.handle_input(Input::Receive(now, receive))) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                self.counters.drop(DropReason::Refused, 1);
+                log::debug!("{}: a datagram was refused: {error}", peer.address.participant);
+            }
+            None => return self.break_off(key, now),
         }
         self.drain(key, now);
         if let Some(peer) = self.peers.get_mut(key.0) {
@@ -270,8 +271,10 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(key.0) else {
             return;
         };
-        if let Err(error) = peer.tick(now) {
-            log::debug!("{}: {error}", peer.address.participant);
+        match contained(|| peer.tick(now)) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => log::debug!("{}: {error}", peer.address.participant),
+            None => return self.break_off(key, now),
         }
         self.drain(key, now);
     }
@@ -283,7 +286,10 @@ impl Worker {
             let Some(peer) = self.peers.get_mut(key.0) else {
                 return;
             };
-            match peer.rtc.poll_output() {
+            let Some(output) = contained(|| peer.rtc.poll_output()) else {
+                return self.break_off(key, now);
+            };
+            match output {
                 Ok(Output::Transmit(transmit)) => {
                     // Answers to checks go wherever those came from.
                     if !matches!(classify(&transmit.contents), Protocol::StunOther) {

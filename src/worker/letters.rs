@@ -163,11 +163,14 @@ impl Worker {
 
     /// Says goodbye (RTCP BYE, DTLS close_notify) and forgets the peer.
     pub(super) fn close(&mut self, key: PeerKey, now: Instant) {
-        if let Err(error) = self.peers[key.0].rtc.close() {
-            log::debug!("{}: closing: {error}", self.peers[key.0].address.participant);
+        let peer = &mut self.peers[key.0];
+        peer.closing = true;
+        if !peer.broken {
+            if let Err(error) = peer.rtc.close() {
+                log::debug!("{}: closing: {error}", peer.address.participant);
+            }
+            self.drain(key, now);
         }
-        self.peers[key.0].closing = true;
-        self.drain(key, now);
         self.forget(key);
     }
 

@@ -12,7 +12,7 @@ use str0m::change::SdpOffer;
 use str0m::media::Mid;
 use str0m::{Candidate, IceCreds};
 
-use super::guard::AtWork;
+use super::guard::{AtWork, contained};
 use super::mux::PeerKey;
 use super::peer::{Peer, PeerTrack, Slot, Transport};
 use super::{Worker, convert, tap};
@@ -25,6 +25,9 @@ use crate::room::mail::{
 use crate::wire::sdp;
 use crate::wire::signal::{ErrorCode, LeaveReason, OwnTrack, RequestId, Source, TrackDescription};
 use crate::wire::ufrag;
+
+/// To whoever offers what `str0m` has no answer for.
+const UNANSWERABLE: &str = "an m-line that cannot be answered";
 
 /// [`crate::room::mail::PeerLetter::Offer`] as a value of its own.
 pub(super) struct OfferLetter {
@@ -54,7 +57,11 @@ impl Worker {
 
     fn negotiate(&mut self, letter: OfferLetter, now: Instant) -> Result<Answer, String> {
         let offer = sdp::gate_offer(&letter.sdp).map_err(|e| e.to_string())?;
-        let parsed = SdpOffer::from_sdp_string(&offer.text).map_err(|e| e.to_string())?;
+        let Some(parsed) = contained(|| SdpOffer::from_sdp_string(&offer.text)) else {
+            self.counters.transport_faults += 1;
+            return Err(UNANSWERABLE.into());
+        };
+        let parsed = parsed.map_err(|e| e.to_string())?;
         let participant = letter.address.participant;
         let old = self.by_participant.get(&participant).copied();
         // Another certificate is another RTCPeerConnection: its client began anew.
@@ -75,23 +82,33 @@ impl Worker {
         };
         let fresh = stays.is_none();
         self.at_work = AtWork::Peer(key);
-        let answer = match self.peers[key.0].rtc.sdp_api().accept_offer(parsed) {
-            Ok(answer) => answer.to_sdp_string(),
-            Err(error) => {
+        let peer = &mut self.peers[key.0];
+        let answer = contained(|| {
+            let answer = peer.rtc.sdp_api().accept_offer(parsed)?;
+            Ok::<_, str0m::RtcError>(answer.to_sdp_string())
+        });
+        peer.broken = answer.is_none();
+        self.counters.transport_faults += u64::from(peer.broken);
+        let answer = match answer {
+            Some(Ok(answer)) if sdp::mids(&answer).eq(offer.mids.iter().map(String::as_str)) => {
+                answer
+            }
+            Some(Err(error)) => {
                 if fresh {
                     self.close(key, now);
                 }
                 return Err(error.to_string());
             }
-        };
-        if !sdp::mids(&answer).eq(offer.mids.iter().map(String::as_str)) {
-            // `str0m` left an m-line out, and what it now thinks was agreed fits nobody else.
-            match fresh {
-                true => self.close(key, now),
-                false => self.lose(key, LeaveReason::Closed, "its offer has no answer", now),
+            // `str0m` left an m-line out, and what it now thinks was agreed fits nobody else; or
+            // it panicked.
+            Some(Ok(_)) | None => {
+                match fresh {
+                    true => self.close(key, now),
+                    false => self.lose(key, LeaveReason::Closed, "its offer has no answer", now),
+                }
+                return Err(UNANSWERABLE.into());
             }
-            return Err("an m-line that cannot be answered".into());
-        }
+        };
         let answer = self.own_ice_credentials(key, answer);
         let peer = &mut self.peers[key.0];
         peer.fingerprint = offer.fingerprint;

@@ -59,6 +59,8 @@ pub struct Peer {
     pub connected: bool,
     /// It is being ended; nothing that comes out of it is news.
     pub closing: bool,
+    /// `str0m` panicked on it: nothing may touch its `rtc` any more.
+    pub broken: bool,
     /// Where `str0m` sent DTLS or media to last: the chosen pair's far end.
     pub sends_to: Option<SocketAddr>,
     /// By payload type, as negotiated.
@@ -140,6 +142,7 @@ impl Peer {
             slots: Vec::new(),
             connected: false,
             closing: false,
+            broken: false,
             sends_to: None,
             arrived_on: None,
             codecs: [None; 128],

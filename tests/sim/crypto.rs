@@ -26,8 +26,14 @@ pub fn shared() -> Arc<CryptoProvider> {
     Arc::new(provider())
 }
 
-/// A DTLS record at which the toy panics: a planted fault of whoever handles the peer.
-pub const POISON: [u8; 4] = [22, 254, 253, 0xee];
+/// A DTLS record at which the toy panics: a planted fault of the peer's transport.
+pub const DTLS_POISON: [u8; 4] = [22, 254, 253, 0xee];
+/// A compound of RTCP at which it does, so far as it is opened by the worker itself.
+pub const RTCP_POISON: [u8; 40] = {
+    let mut bytes = [0xff; 40];
+    (bytes[0], bytes[1]) = (0x80, 200);
+    bytes
+};
 /// What the planted panic says, so that its message can be kept out of the log.
 pub const PLANTED: &str = "planted in the simulation";
 
@@ -269,7 +275,7 @@ impl DtlsInstance for Toy {
     }
 
     fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
-        assert!(!packet.starts_with(&POISON), "{PLANTED}");
+        assert!(!packet.starts_with(&DTLS_POISON), "{PLANTED}");
         if packet.is_empty() && self.active && self.state == State::Idle {
             let random = random();
             self.state = State::Hello(random);
@@ -424,6 +430,7 @@ impl AeadAes128GcmCipher for ToyCipher {
     ) -> Result<usize, CryptoError> {
         let (text, proof) = input.split_at(input.len() - TAG);
         let aad = aads.concat();
+        assert!(!aad.starts_with(&RTCP_POISON[..8]), "{PLANTED}");
         if proof != tag(&self.0, &[iv, &aad, text]) {
             return Err(CryptoError::Other("the tag does not fit".into()));
         }

@@ -69,6 +69,8 @@ pub enum Act {
     },
     /// A datagram of the client's makes its worker's code panic.
     Poison(ClientId),
+    /// One makes its transport's code panic.
+    BreakTransport(ClientId),
     /// Somebody hostile does something from outside.
     Attack(Attack),
 }
@@ -269,7 +271,8 @@ impl Drawing {
             },
             38..71 => self.network()?,
             71..79 => self.machine()?,
-            79..81 => Act::Poison(self.participant()?),
+            79 => Act::Poison(self.participant()?),
+            80..82 => Act::BreakTransport(self.participant()?),
             _ => Act::Attack(Attack::ALL[self.chance.usize(..Attack::ALL.len())]),
         })
     }

@@ -227,6 +227,7 @@ impl Run {
             Act::StepClock(by) => self.world.step_clock(*by),
             Act::SocketFailures { per_mille } => self.world.socket_failures = *per_mille,
             Act::Poison(id) => self.world.poison(*id),
+            Act::BreakTransport(id) => self.world.break_transport(*id),
             Act::Attack(attack) => {
                 if let Some(id) = super::hostile::attack(&mut self.world, *attack) {
                     self.watch.excuse(id);
@@ -243,7 +244,8 @@ impl Run {
             | Act::BlockUdp { id, .. }
             | Act::Weather { id, .. }
             | Act::Rebind(id)
-            | Act::ChangeNetwork(id) => self.watch.excuse(*id),
+            | Act::ChangeNetwork(id)
+            | Act::BreakTransport(id) => self.watch.excuse(*id),
             Act::PauseGate(_)
             | Act::PauseWorker { .. }
             | Act::StepClock(_)

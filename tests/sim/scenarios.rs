@@ -89,6 +89,28 @@ fn sim_after_a_workers_panic_all_are_back_within_five_seconds() {
 }
 
 #[test]
+fn sim_a_broken_transport_is_felt_by_nobody_else() {
+    replayable(|| {
+        let mut run = settled(8, 2, 3);
+        run.act(&Act::BreakTransport(1));
+        run.world.run_for(Duration::from_millis(300));
+        assert!(run.model.compare(&run.world).is_err(), "it was felt");
+        run.checkpoint();
+        let faults: u64 = run
+            .world
+            .server
+            .threads
+            .iter_mut()
+            .map(|t| t.worker.counters_mut().transport_faults)
+            .sum();
+        assert_eq!(faults, 1);
+        let joins = |id| run.world.clients[&id].browser().expect("a participant").rebuilds;
+        assert_eq!((joins(2), joins(3)), (1, 1), "nobody else began anew");
+        run.end();
+    });
+}
+
+#[test]
 fn sim_media_follow_a_nat_that_forgot() {
     replayable(|| {
         for seed in 1..=8 {

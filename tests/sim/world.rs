@@ -94,6 +94,8 @@ pub struct World {
     pub socket_failed: u64,
     /// Panics that were planted.
     pub poisoned: u64,
+    /// Those that were planted in transports.
+    pub broken: u64,
     pub chance: fastrand::Rng,
     hostile: ClientId,
     /// Of clients that lied.
@@ -134,6 +136,7 @@ impl World {
             socket_failures: 0,
             socket_failed: 0,
             poisoned: 0,
+            broken: 0,
             chance: fastrand::Rng::with_seed(setup.seed ^ 0x5eed),
             hostile: 0,
             tongues: BTreeMap::new(),

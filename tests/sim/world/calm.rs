@@ -35,9 +35,11 @@ impl World {
             assert!(tries < 5_000, "letters were lost: {:?}", self.server.post);
             self.run_for(Duration::from_millis(1));
         }
-        let panics: u64 =
-            self.server.threads.iter_mut().map(|t| t.worker.counters_mut().panics).sum();
-        assert!(panics <= self.poisoned, "{panics} panics, {} planted", self.poisoned);
+        let counters = self.server.threads.iter_mut().map(|t| *t.worker.counters_mut());
+        let seen = counters
+            .fold((0, 0), |(panics, faults), c| (panics + c.panics, faults + c.transport_faults));
+        let planted = (self.poisoned, self.broken);
+        assert!(seen.0 <= planted.0 && seen.1 <= planted.1, "panics: {seen:?} of {planted:?}");
         for (id, client) in &self.clients {
             let faults = client.media().map(|m| m.faults()).unwrap_or_default();
             assert!(faults.is_empty(), "{id} was sent what no decoder can show: {faults:?}");

@@ -259,10 +259,20 @@ impl World {
 
     /// A datagram comes from the client at which its worker panics.
     pub fn poison(&mut self, id: ClientId) {
+        self.poisoned += 1;
+        self.inject_as(id, &crate::crypto::RTCP_POISON);
+    }
+
+    /// A datagram comes from the client at which its transport panics.
+    pub fn break_transport(&mut self, id: ClientId) {
+        self.broken += 1;
+        self.inject_as(id, &crate::crypto::DTLS_POISON);
+    }
+
+    fn inject_as(&mut self, id: ClientId, bytes: &[u8]) {
         let local = self.clients.get(&id).and_then(|c| c.media()).map(|m| m.local);
         let Some(remote) = local.and_then(|local| self.net.outward(id, local)) else { return };
-        self.poisoned += 1;
-        self.inject(remote, crate::crypto::POISON.to_vec());
+        self.inject(remote, bytes.to_vec());
     }
 
     /// What was held up while a link was cut goes on.
