@@ -37,6 +37,11 @@ impl<K: Copy + Ord + Hash> Deadlines<K> {
         }
     }
 
+    /// All that have a deadline, earliest first.
+    pub fn keys(&self) -> impl Iterator<Item = K> {
+        self.by_time.iter().map(|(_, key)| *key)
+    }
+
     /// The earliest deadline.
     pub fn next(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)

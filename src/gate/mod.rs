@@ -293,6 +293,13 @@ impl Gate {
                 debug_assert_eq!(session.link, Some(*conn));
             }
         }
+        for timer in self.timers.keys() {
+            debug_assert!(match timer {
+                Timer::Session(id) => self.sessions.get(id).is_some(),
+                Timer::Socket(conn) => self.sockets.contains_key(&conn),
+                Timer::Request(number) => self.requests.get(number).is_some(),
+            });
+        }
         for session in self.waiting.values() {
             debug_assert!(self.sessions.get(*session).is_some());
         }

@@ -219,6 +219,16 @@ impl Worker {
             peer.check_invariants();
             assert_eq!(self.mux.entries_of(*key), (1, peer.paths.iter().count()));
         }
+        for timer in self.deadlines.keys() {
+            let alive = match timer {
+                Timer::Peer(key) | Timer::Path(key) | Timer::Silence(key) => {
+                    self.peers.contains(key.0)
+                }
+                Timer::Keyframe(id) => self.tracks.iter().any(|(known, _)| *known == id),
+                Timer::Report => true,
+            };
+            assert!(alive, "{timer:?} is of nobody");
+        }
         for (_, track) in self.tracks.iter() {
             for (key, mid) in &track.subscribers {
                 let peer = self.peers.get(key.0).expect("a subscriber is a peer");
