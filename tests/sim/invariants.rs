@@ -15,7 +15,7 @@
 //! | PLI towards a publisher within its budget | [`Observer`]: the requests to each client in any second |
 //! | RTX towards a subscriber within its budget | [`Observer`]: after each packet, bytes resent against the share of bytes sent |
 //! | every map bijective with what it indexes | `Worker::check_invariants`, `Gate::check_invariants`; across workers [`super::world::World::check_calm`] |
-//! | a closed session leaves no timer, entry or live byte | [`super::world::World::is_empty`] at each run's end; [`super::alloc`] |
+//! | a closed session leaves no timer, entry or live byte | [`super::world::World::is_empty`] at each run's end; [`super::system`] |
 //! | unauthenticated input leaves nothing and gets no more out than it brought | [`Observer`]: nothing at all is sent to an address without a valid check; the tables are empty at the end |
 //! | the next deadline is later than now | [`super::world`], after each turn |
 //! | mailbox: sent = received + dropped | [`super::world::World::check_calm`] over the real mailboxes |

@@ -1,7 +1,15 @@
 //! The whole server and its clients on a virtual clock and network, from one seed.
+//!
+//! The same seed draws the same plan and has the same trace, which is what [`trace`] defines: what
+//! passes between the server's cores and the network, and when, without the bytes of datagrams.
+//! That holds because nothing else is left to chance: the cores take theirs as an argument, the
+//! clients' and the cryptography's comes from `fastrand`, seeded by the run, DTLS and SRTP are toys
+//! ([`crypto`]), and the keys of `str0m`'s hash maps are fixed ([`replay`]).
+//!
+//! `SIM_SEED=n` runs one seed and prints its plan and events (`SIM_PACKETS=1`: datagrams too),
+//! `SIM_SEEDS=a..b` a sweep, `SIM_WORKERS=n` with so many workers instead of those drawn.
 #![allow(clippy::disallowed_methods, reason = "the epoch of virtual time is made up once")]
 
-mod alloc;
 mod attacks;
 mod browser;
 mod client;
@@ -20,6 +28,7 @@ mod replay;
 mod run;
 mod scenarios;
 mod server;
+mod system;
 mod trace;
 #[path = "../common/vp8.rs"]
 #[allow(dead_code, reason = "its judge is for links without loss")]

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::alloc::{Owner, live_bytes};
 use super::net::ClientId;
 use super::picture::Video;
 use super::plan::{Act, Plan};
 use super::replay::replayable;
 use super::run::{Run, carry_out};
+use super::system::{Owner, live_bytes};
 use super::world::{Setup, World};
 
 pub fn secs(secs: u64) -> Duration {

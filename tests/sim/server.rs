@@ -17,7 +17,7 @@ use trackyard::room::mail::{ToGate, ToWorker};
 use trackyard::shell::mailbox::{self, Lane, Letter, Outbox, Receiver};
 use trackyard::worker::{Crypto, Outgoing, Transmit, Worker, WorkerConfig};
 
-use super::alloc::of_server;
+use super::system::of_server;
 
 /// What the kernel keeps of datagrams for a thread that does not read.
 const SOCKET_DATAGRAMS_MAX: usize = 4_096;

@@ -11,13 +11,13 @@ use trackyard::base::limits::RESUME_GRACE;
 use trackyard::base::rng::Rng;
 use trackyard::gate::ConnId;
 
-use super::alloc::of_server;
 use super::client::Client;
 use super::conns::{Conns, Down, Up};
 use super::invariants::Observer;
 use super::lies::{Lie, Tongue};
 use super::net::{ClientId, Net};
 use super::server::{Server, Thread, Turn};
+use super::system::of_server;
 use super::trace::Trace;
 
 mod calm;

@@ -1,5 +1,8 @@
-//! Counts the live bytes of each thread, and whose they are: a run has a thread of its own, and
-//! what is allocated within the server's turns is the server's, whoever gives it back.
+//! Where the simulator stands in for the system, and all that is `unsafe` in it.
+//!
+//! The allocator counts the live bytes of each thread, and whose they are: a run has a thread of
+//! its own, and what is allocated within the server's turns is the server's, whoever gives it back.
+//! The C library's chance is fixed for runs that must replay ([`super::replay`]).
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -96,4 +99,25 @@ pub fn of_server<R>(work: impl FnOnce() -> R) -> R {
 /// Bytes of that owner's that this thread has allocated and not given back.
 pub fn live_bytes(owner: Owner) -> i64 {
     LIVE.with(|live| live[owner as usize].get())
+}
+
+thread_local! {
+    /// What the system calls chance is the same always.
+    pub static FIXED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Stands in for the C library's function (`getrandom(2)`).
+///
+/// # Safety
+///
+/// As the original: `buffer` is valid for `length` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, flags: u32) -> isize {
+    if FIXED.get() {
+        // SAFETY: the caller gave a buffer of that length.
+        unsafe { std::ptr::write_bytes(buffer, 0x5a, length) };
+        return length as isize;
+    }
+    // SAFETY: the same arguments, passed on to the kernel.
+    unsafe { libc::syscall(libc::SYS_getrandom, buffer, length, flags) as isize }
 }
