@@ -8,7 +8,7 @@
 //! | per output stream a sequence number has one content | [`Observer`]: a window of hashes for each stream |
 //! | numbers contiguous over switches | [`Observer`] at each change of the label; [`super::picture`] for picture ids and frames |
 //! | timestamps monotone per frame | [`Observer`] (one timestamp, one frame), [`super::picture`] |
-//! | layer changes only at legal points | [`super::picture`]: another stream begins with a keyframe (there are no layers yet) |
+//! | layer changes only at legal points | [`Observer`], [`super::picture`]: a stream begins with a keyframe (there are no layers yet) |
 //! | one track at most per slot, and it exists | `Room::check_invariants`, `Worker::check_invariants` |
 //! | muted or unsubscribed sends nothing | [`super::model`] (nobody perceives it, though whoever is sly sends on), `Worker::check_invariants` (subscribers are the slots that hold the track) |
 //! | every queue within its constant | `server::check_inbox` (the real mailboxes), [`super::conns`] (bytes towards a client), `Worker::check_invariants` (streams, addresses, checks and tracks of a peer), `Census::waiting` (nothing outlives a turn) |
@@ -32,7 +32,7 @@ use trackyard::base::limits::{PATH_SILENT_AFTER, RESEND_BURST_BYTES, RESEND_SHAR
 
 use super::crypto::Overheard;
 use super::net::ClientId;
-use super::picture::{read_sound, read_vp8};
+use super::picture::{begins_keyframe, read_sound, read_vp8};
 
 /// Payload types of `str0m`'s offers, which the server takes over.
 const VP8: u8 = 96;
@@ -123,11 +123,14 @@ impl Observer {
     pub fn forget(&mut self, present: &BTreeSet<ClientId>) {
         let kept = std::mem::take(self);
         let alive = |id: &ClientId| present.contains(id);
+        let emptied = |stream: Stream| Stream { contents: BTreeMap::new(), ..stream };
+        let streams = kept.streams.into_iter().filter(|((id, _), _)| alive(id));
         *self = Observer {
             rooms: kept.rooms.clone().into_iter().filter(|(id, _)| alive(id)).collect(),
             validated: kept.validated.clone().into_iter().filter(|(_, id)| alive(id)).collect(),
             verified: kept.verified.iter().copied().filter(alive).collect(),
             own: kept.own.clone().into_iter().filter(|(_, id)| alive(id)).collect(),
+            streams: streams.map(|(key, stream)| (key, emptied(stream))).collect(),
             overheard: kept.overheard.into_iter().filter(|(id, _)| alive(id)).collect(),
             heard: kept.heard.clone().into_iter().filter(|(id, _)| alive(id)).collect(),
             ..Observer::default()
@@ -298,6 +301,10 @@ impl Stream {
         }
         if self.highest.is_some() && extended <= highest {
             return;
+        }
+        // Sound begins anywhere; a picture where a decoder can begin.
+        if self.label != Some(label) && read_sound(payload).is_none() {
+            assert!(begins_keyframe(payload), "{label} begins in the midst of a picture");
         }
         if let Some(last) = self.label {
             if last != label {

@@ -30,6 +30,12 @@ pub fn read_vp8(payload: &[u8]) -> Option<(u32, u32)> {
     Some((word(at)?, word(at + 4)?))
 }
 
+/// Whether a decoder can begin with a packet of VP8 (RFC 7741 §4.2, §4.3).
+pub fn begins_keyframe(payload: &[u8]) -> bool {
+    payload.first().is_some_and(|first| first & 0x10 != 0)
+        && payload.get(6).is_some_and(|frame| frame & 1 == 0)
+}
+
 /// One video slot.
 #[derive(Debug, Default)]
 pub struct Video {
