@@ -7,7 +7,10 @@ use trackyard::wire::sdp::{
 
 /// They change the lines that they are for, and no others.
 pub fn check(data: &[u8]) {
-    let text = &*String::from_utf8_lossy(data);
+    // Lines as they leave the gate.
+    let text: String =
+        lines(&String::from_utf8_lossy(data)).flat_map(|line| [line, "\r\n"]).collect();
+    let text = text.as_str();
     let reversed: String = lines(text).flat_map(|l| [reverse(l), "\r\n".into()]).collect();
     for answer in [text, &reversed] {
         let ordered = in_offered_order(answer, text);
