@@ -7,9 +7,10 @@ use trackyard::wire::sdp::{
 
 /// They change the lines that they are for, and no others.
 pub fn check(data: &[u8]) {
-    // Lines as they leave the gate.
-    let text: String =
-        lines(&String::from_utf8_lossy(data)).flat_map(|line| [line, "\r\n"]).collect();
+    // One space between words, as `str0m` writes them.
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = String::from_utf8_lossy(data);
+    let text: String = text.lines().flat_map(|line| [words(line), "\r\n".into()]).collect();
     let text = text.as_str();
     let reversed: String = lines(text).flat_map(|l| [reverse(l), "\r\n".into()]).collect();
     for answer in [text, &reversed] {
