@@ -7,13 +7,22 @@ use str0m::crypto::{
     Aes128CmSha1_80Cipher, CryptoProvider, Sha1HmacProvider, SrtpProvider,
 };
 
+use crate::base::limits::STREAMS_PER_PEER_MAX;
+
 /// Opens what the client protected, and seals it in its name.
 #[derive(Debug)]
 pub struct Srtcp {
     cipher: Cipher,
-    /// The highest index that was opened, and those before it (RFC 3711 §3.3.2).
+    /// For each SSRC that sends: browsers have one for each stream, and each counts for itself
+    /// (RFC 3711 §3.2.3). At most [`STREAMS_PER_PEER_MAX`], the one that began last at the end.
+    windows: Vec<(u32, Window)>,
+}
+
+/// The highest index that was opened, and those before it (RFC 3711 §3.3.2).
+#[derive(Debug, Clone, Copy, Default)]
+struct Window {
     highest: u32,
-    window: u64,
+    opened: u64,
 }
 
 #[derive(Debug)]
@@ -104,7 +113,7 @@ impl Srtcp {
     }
 
     fn with(cipher: Cipher) -> Srtcp {
-        Srtcp { cipher, highest: 0, window: 0 }
+        Srtcp { cipher, windows: Vec::new() }
     }
 
     fn gcm128(provider: &dyn SrtpProvider, key: [u8; 16], salt: [u8; 12]) -> Srtcp {
@@ -137,14 +146,27 @@ impl Srtcp {
         if u32::from_be_bytes(word) & ENCRYPTED == 0 {
             return Err(NotOpened::Forged);
         }
-        if self.is_replay(index) {
+        let sender = ssrc(&header);
+        let known = self.windows.iter().position(|(of, _)| *of == sender);
+        let window = known.and_then(|at| self.windows.get(at)).map(|(_, window)| *window);
+        let mut window = window.unwrap_or_default();
+        if window.is_replay(index) {
             return Err(NotOpened::Replayed);
         }
         plain.clear();
         plain.extend_from_slice(&header);
         let opened = self.cipher.open(&header, body, &word, tag, plain);
         opened.ok_or(NotOpened::Forged)?;
-        self.remember(index);
+        window.remember(index);
+        match known.and_then(|at| self.windows.get_mut(at)) {
+            Some((_, known)) => *known = window,
+            None => {
+                if self.windows.len() >= STREAMS_PER_PEER_MAX {
+                    self.windows.remove(0);
+                }
+                self.windows.push((sender, window));
+            }
+        }
         Ok(index)
     }
 
@@ -154,20 +176,22 @@ impl Srtcp {
         let (header, body) = plain.split_first_chunk::<HEADER_BYTES>()?;
         self.cipher.seal(header, body, (index | ENCRYPTED).to_be_bytes())
     }
+}
 
+impl Window {
     fn is_replay(&self, index: u32) -> bool {
         match self.highest.checked_sub(index) {
             None => false,
-            Some(back) => back >= WINDOW || self.window >> back & 1 == 1,
+            Some(back) => back >= WINDOW || self.opened >> back & 1 == 1,
         }
     }
 
     fn remember(&mut self, index: u32) {
         match self.highest.checked_sub(index) {
-            Some(back) => self.window |= 1 << back,
+            Some(back) => self.opened |= 1 << back,
             None => {
                 let forward = index - self.highest;
-                self.window = self.window.checked_shl(forward).unwrap_or(0) | 1;
+                self.opened = self.opened.checked_shl(forward).unwrap_or(0) | 1;
                 self.highest = index;
             }
         }

@@ -97,3 +97,25 @@ fn an_index_is_opened_once() {
     assert_eq!(open(1_000_000), Ok(1_000_000));
     assert_eq!(open(100), Err(NotOpened::Replayed));
 }
+
+#[test]
+fn every_sender_counts_for_itself() {
+    let [mut sender, mut receiver] = both_ends(SrtpProfile::AEAD_AES_128_GCM);
+    let (mut opened, mut plain) = (Vec::new(), hex(PLAIN));
+    let mut open = |ssrc: u32, index| {
+        plain[4..8].copy_from_slice(&ssrc.to_be_bytes());
+        let sealed = sender.seal(&plain, index).unwrap();
+        receiver.open(&sealed, &mut opened)
+    };
+    for ssrc in [1, 2] {
+        for index in 0..3 {
+            assert_eq!(open(ssrc, index), Ok(index), "stream {ssrc}");
+            assert_eq!(open(ssrc, index), Err(NotOpened::Replayed), "stream {ssrc}");
+        }
+    }
+    for ssrc in 3..=STREAMS_PER_PEER_MAX as u32 + 1 {
+        assert_eq!(open(ssrc, 0), Ok(0));
+    }
+    assert_eq!(open(2, 1), Err(NotOpened::Replayed), "still known");
+    assert_eq!(receiver.windows.len(), STREAMS_PER_PEER_MAX);
+}

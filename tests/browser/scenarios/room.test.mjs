@@ -24,7 +24,7 @@ for (const [one, other] of [[C, C], [C, F], [F, F]]) {
   });
 }
 
-scenario('three people see and hear each other: chromium, chromium and firefox', async ({ browser, url, room }) => {
+scenario('three people see and hear each other: chromium, chromium and firefox', async ({ browser, url, room, server }) => {
   const name = room('three');
   const people = [];
   for (const [kind, who] of [[C, 'Ada'], [C, 'Bob'], [F, 'Eve']]) {
@@ -35,6 +35,9 @@ scenario('three people see and hear each other: chromium, chromium and firefox',
     await Promise.all([...others.map((other) => person.sees(other.name, { deadline_ms: 15_000 })), person.hears(2)]);
     await person.sawExactly(others.map((it) => it.name));
   }
+  // Each of a browser's streams has its own RTCP, and none of it is taken for another's.
+  const { body } = await server.get('/metrics');
+  assert.doesNotMatch(body, /reason="rtcp_(replay|forged)"\} [1-9]/);
 });
 
 for (const kind of [C, F]) {
