@@ -70,7 +70,7 @@ impl Worker {
         feedback.kept.clear();
         let (slots, resends) = (&mut peer.slots, &mut feedback.resends);
         let left_out = rtcp::keep_allowed(&feedback.plain, &mut feedback.kept, |ssrc, seq| {
-            let slot = slots.iter_mut().find(|s| s.ssrc.is_some_and(|own| *own == ssrc));
+            let slot = slots.iter_mut().find(|s| s.sends(ssrc));
             slot.is_some_and(|s| s.sent.grant(seq, now, resends))
         });
         if feedback.kept == feedback.plain {
@@ -99,9 +99,7 @@ impl Worker {
             return;
         }
         for (ssrc, name) in rtcp::sender_reports(&feedback.plain) {
-            if let Some(slot) =
-                peer.slots.iter_mut().find(|s| s.ssrc.is_some_and(|own| *own == ssrc))
-            {
+            if let Some(slot) = peer.slots.iter_mut().find(|s| s.sends(ssrc)) {
                 slot.reported = [slot.reported[1], Some((name, now))];
             }
         }
@@ -112,7 +110,7 @@ impl Worker {
 /// for (RFC 3550 §6.4.1); the longest, if there are several.
 fn round_trip(compound: &[u8], slots: &[Slot], now: Instant) -> Option<Duration> {
     let measured = rtcp::reception_reports(compound).filter_map(|(ssrc, name, kept)| {
-        let slot = slots.iter().find(|s| s.ssrc.is_some_and(|own| *own == ssrc))?;
+        let slot = slots.iter().find(|s| s.sends(ssrc))?;
         // A client on `str0m` rounds the name.
         let mut reported = slot.reported.iter().flatten();
         let (_, left) = reported.find(|(own, _)| own.abs_diff(name) <= 1)?;

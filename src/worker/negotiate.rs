@@ -27,7 +27,7 @@ use crate::wire::signal::{ErrorCode, LeaveReason, OwnTrack, RequestId, Source, T
 use crate::wire::ufrag;
 
 /// To whoever offers what `str0m` has no answer for.
-const UNANSWERABLE: &str = "an m-line that cannot be answered";
+const UNANSWERABLE: &str = "an offer that cannot be answered";
 
 /// [`crate::room::mail::PeerLetter::Offer`] as a value of its own.
 pub(super) struct OfferLetter {

@@ -372,6 +372,11 @@ impl Slot {
         Slot { mid, name, kind, codecs, track: None, ssrc, sent, reported, rewriter, asked: None }
     }
 
+    /// Whether what leaves of it has this SSRC.
+    pub fn sends(&self, ssrc: u32) -> bool {
+        self.ssrc.is_some_and(|own| *own == ssrc)
+    }
+
     /// Puts another track (or none) in.
     pub fn assign(&mut self, track: Option<TrackRef>) {
         self.track = track;
