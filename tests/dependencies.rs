@@ -25,7 +25,7 @@ const EXCEPTIONS: [(&str, &str, &str); 1] =
 /// Crates of which there are several versions, and who needs the older. None is ours to choose;
 /// a name that is no longer needed here must go.
 const TWICE: [(&str, &str); 5] = [
-    ("getrandom", "0.3 by rand_core 0.9"),
+    ("getrandom", "0.2 by ring, 0.3 by rand_core 0.9"),
     ("rand", "0.9 by sctp-proto, which str0m uses for data channels"),
     ("rand_chacha", "0.9 by rand 0.9"),
     ("rand_core", "0.9 by rand 0.9"),

@@ -13,3 +13,4 @@ pub mod keyframes;
 pub mod packet;
 pub mod resend;
 pub mod rewrite;
+pub mod srtp;
