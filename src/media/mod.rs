@@ -11,6 +11,7 @@
 
 pub mod keyframes;
 pub mod packet;
+pub mod reception;
 pub mod resend;
 pub mod rewrite;
 pub mod srtp;
