@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
+use std::time::Duration;
 
 use libc::{c_int, iovec, mmsghdr};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -82,6 +83,18 @@ fn bind_one(listen: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// A socket of a client on this machine, as the benchmark plays it: takes segmented messages whole,
+/// and says when each came.
+pub fn bind_client() -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    set_option(&socket, libc::SOL_UDP, libc::UDP_GRO, 1)?;
+    set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
+    let _ = set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, BUFFER_BYTES as c_int);
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    Ok(socket.into())
+}
+
 /// What the socket may hold unread, in bytes.
 pub fn receive_buffer_bytes(socket: &UdpSocket) -> io::Result<usize> {
     // The kernel doubles what was asked for, to have room for its own bookkeeping.
@@ -134,6 +147,12 @@ impl UdpBatch {
         })
     }
 
+    /// Goes on with another socket of the same family and address; gives back the one before. So
+    /// that a thread with a thousand sockets needs one set of buffers.
+    pub fn exchange(&mut self, socket: UdpSocket) -> UdpSocket {
+        std::mem::replace(&mut self.socket, socket)
+    }
+
     /// Takes a batch of datagrams from the socket, to be looked at by [`UdpBatch::deliver`]. False
     /// when the socket is empty: then the poll will say when it is not. Error: the socket is of
     /// no use any more.
@@ -152,6 +171,14 @@ impl UdpBatch {
     /// Gives each datagram of the last batch to `f` (remote, local, payload), once; how many they
     /// were.
     pub fn deliver(&mut self, mut f: impl FnMut(SocketAddr, IpAddr, &mut [u8])) -> usize {
+        self.deliver_stamped(|remote, local, _, bytes| f(remote, local, bytes))
+    }
+
+    /// The same with the time at which each came, on a socket that says so: since the Unix epoch.
+    pub fn deliver_stamped(
+        &mut self,
+        mut f: impl FnMut(SocketAddr, IpAddr, Option<Duration>, &mut [u8]),
+    ) -> usize {
         let mut datagrams = 0;
         let arena = self.arena.chunks_exact_mut(MESSAGE_BYTES_MAX);
         for (message, place) in self.received.drain(..).zip(arena) {
@@ -160,13 +187,13 @@ impl UdpBatch {
             let local = self.bound.or(message.said.local).unwrap_or(unknown);
             let bytes = &mut place[..message.len];
             if bytes.is_empty() {
-                f(remote, local, bytes);
+                f(remote, local, message.said.at, bytes);
                 datagrams += 1;
                 continue;
             }
             let segment = message.said.segment.filter(|n| *n > 0).unwrap_or(message.len);
             for datagram in bytes.chunks_mut(segment) {
-                f(remote, local, datagram);
+                f(remote, local, message.said.at, datagram);
                 datagrams += 1;
             }
         }

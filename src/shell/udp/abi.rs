@@ -3,6 +3,7 @@
 //! only in the bytes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
 
 /// A `sockaddr_in` (16 bytes) or `sockaddr_in6` (28 bytes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,8 @@ pub struct Received {
     pub local: Option<IpAddr>,
     /// Several datagrams of this size (the last may be shorter) came as one.
     pub segment: Option<usize>,
+    /// When it came, since the Unix epoch.
+    pub at: Option<Duration>,
 }
 
 impl Control {
@@ -137,6 +140,16 @@ impl Control {
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     let ip = array(payload, 0).map(Ipv6Addr::from);
                     received.local = ip.map(|ip| IpAddr::V6(ip).to_canonical());
+                }
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    // struct timespec.
+                    let (seconds, nanos) = (array(payload, 0), array(payload, 8));
+                    received.at = seconds.zip(nanos).map(|(seconds, nanos)| {
+                        Duration::new(
+                            u64::from_ne_bytes(seconds),
+                            u64::from_ne_bytes(nanos) as u32 % 1_000_000_000,
+                        )
+                    });
                 }
                 (libc::SOL_UDP, libc::UDP_GRO) => {
                     let size = array(payload, 0).map(i32::from_ne_bytes);
