@@ -19,9 +19,11 @@ use crate::base::limits::{RESUME_GRACE, WORKERS_MAX};
 use crate::base::secret::Secret;
 use crate::wire::signal::IceServer;
 
+mod bench;
 mod flags;
 
-use flags::{Flags, KEYS};
+pub use bench::{BenchConfig, BenchMedia, Scenario};
+use flags::{Command, Flags, KEYS};
 
 /// Everything the program can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +79,17 @@ impl Default for Config {
     }
 }
 
-/// Why there is no [`Config`].
+/// What the program is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Task {
+    Serve(Config),
+    /// Measure a server that it starts itself.
+    Bench(BenchConfig),
+    /// Be what a measured server is compared with; started by the above only.
+    BenchFloor,
+}
+
+/// Why there is no [`Task`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoadError {
     /// Help or version was asked for: this text goes to standard output, exit code 0.
@@ -86,21 +98,36 @@ pub enum LoadError {
     Wrong(String),
 }
 
-impl Config {
-    /// Reads `args` (the program's name first), then what they leave open from `env` and the
-    /// file they name. Error: the first thing that is wrong, with its key and where it stands.
+impl Task {
+    /// Reads `args` (the program's name first); a server's configuration also from `env` and the
+    /// file they name, where they leave it open. Error: the first thing that is wrong, with its
+    /// key and where it stands.
     pub fn load(
         args: impl IntoIterator<Item = OsString>,
         env: impl Fn(&str) -> Option<String>,
         read_file: impl Fn(&Path) -> io::Result<String>,
-    ) -> Result<Config, LoadError> {
-        let flags = Flags::try_parse_from(args).map_err(|e| {
+    ) -> Result<Task, LoadError> {
+        let mut flags = Flags::try_parse_from(args).map_err(|e| {
             let text = e.render().to_string();
             match e.use_stderr() {
                 true => LoadError::Wrong(text.trim_end().to_owned()),
                 false => LoadError::Asked(text),
             }
         })?;
+        match flags.command.take() {
+            None => Config::load(flags, env, read_file).map(Task::Serve),
+            Some(Command::Bench(bench)) => bench.check().map(Task::Bench).map_err(LoadError::Wrong),
+            Some(Command::BenchFloor) => Ok(Task::BenchFloor),
+        }
+    }
+}
+
+impl Config {
+    fn load(
+        flags: Flags,
+        env: impl Fn(&str) -> Option<String>,
+        read_file: impl Fn(&Path) -> io::Result<String>,
+    ) -> Result<Config, LoadError> {
         let env = |key: &str| env(&env_name(key)).filter(|v| !v.is_empty());
         let path = flags.config.clone().or_else(|| env("config"));
         let (table, file_name) = match path {

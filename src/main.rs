@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use trackyard::config::{Config, LoadError};
-use trackyard::shell::run;
+use trackyard::config::{LoadError, Task};
+use trackyard::shell::{bench, run};
 
 fn main() -> ExitCode {
     let env = |key: &str| Some(std::env::var_os(key)?.to_string_lossy().into_owned());
-    let config = match Config::load(std::env::args_os(), env, |path| std::fs::read_to_string(path))
-    {
-        Ok(config) => config,
+    let task = match Task::load(std::env::args_os(), env, |path| std::fs::read_to_string(path)) {
+        Ok(task) => task,
         Err(LoadError::Asked(text)) => {
             print!("{text}");
             return ExitCode::SUCCESS;
@@ -19,7 +18,12 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run::run(config) {
+    let done = match task {
+        Task::Serve(config) => run::run(config).map_err(|e| e.to_string()),
+        Task::Bench(config) => bench::run(&config).map_err(|e| e.to_string()),
+        Task::BenchFloor => bench::floor::run().map_err(|e| e.to_string()),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use trackyard::base::limits::WORKERS_MAX;
-use trackyard::config::{Config, LoadError};
+use trackyard::config::{LoadError, Task};
 
 /// The file, a zero byte, then one line an argument; those that begin `TRACKYARD_` are for the
 /// environment.
@@ -21,12 +21,17 @@ pub fn check(data: &[u8]) {
             "TRACKYARD_CONFIG" => Some("file.toml".to_owned()),
             key => env.iter().find_map(|l| Some(l.strip_prefix(key)?.strip_prefix('=')?.into())),
         };
-        Config::load(args, env, |_| Ok(file.to_owned()))
+        Task::load(args, env, |_| Ok(file.to_owned()))
     };
-    let config = load();
-    assert_eq!(config, load());
-    match config {
-        Ok(config) => {
+    let task = load();
+    assert_eq!(task, load());
+    match task {
+        Ok(Task::Bench(bench)) => {
+            assert!(bench.workers.iter().all(|n| (1..=WORKERS_MAX).contains(n)));
+            assert!(bench.bitrate > 0 && bench.runs > 0 && bench.burst > 0);
+        }
+        Ok(Task::BenchFloor) => {}
+        Ok(Task::Serve(config)) => {
             assert!(config.workers.is_none_or(|n| (1..=WORKERS_MAX).contains(&n)));
             assert!(config.resume_grace.max(config.drain) <= Duration::from_secs(300));
             let bad = config.announce.iter().find(|ip| ip.is_unspecified() || ip.is_multicast());

@@ -1,7 +1,9 @@
 //! The command line, as text: what each flag takes is decided in [`super`], the same way for all
 //! three places.
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+
+use super::bench::BenchConfig;
 
 /// Every key of [`super::Config`], by its name in the file.
 pub const KEYS: [&str; 13] = [
@@ -27,7 +29,10 @@ pub const KEYS: [&str; 13] = [
 /// /whep/ROOM.
 #[derive(Default, Parser)]
 #[command(name = "trackyard", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Flags {
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// TOML file with any of the keys below, dashes written as underscores; a flag wins over the
     /// environment, the environment over the file [env: TRACKYARD_CONFIG] [default: none]
     #[arg(long, value_name = "PATH")]
@@ -84,11 +89,20 @@ pub struct Flags {
     qr: bool,
 }
 
+/// What else the program can do than serve.
+#[derive(Subcommand)]
+pub enum Command {
+    Bench(BenchConfig),
+    #[command(hide = true)]
+    BenchFloor,
+}
+
 const AFTER_HELP: &str = "\
 Examples:
   trackyard                                         try it on a LAN
   trackyard --announce 203.0.113.7                  behind a 1:1 NAT or in a container
   trackyard --listen [::]:443 --cert fullchain.pem --key privkey.pem
+  trackyard bench                                   measure what a forwarded packet costs here
 
 In the file:
   listen = \"0.0.0.0:8443\"

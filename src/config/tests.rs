@@ -2,8 +2,14 @@ use super::*;
 
 /// Loads with these flags (space-separated), environment and file.
 fn load(flags: &str, env: &[(&str, &str)], file: &str) -> Result<Config, LoadError> {
+    let task = load_task(flags, env, file)?;
+    let Task::Serve(config) = task else { panic!("{flags}: {task:?}") };
+    Ok(config)
+}
+
+fn load_task(flags: &str, env: &[(&str, &str)], file: &str) -> Result<Task, LoadError> {
     let args = std::iter::once("trackyard").chain(flags.split_whitespace());
-    Config::load(
+    Task::load(
         args.map(OsString::from),
         |key| {
             let found = env.iter().find(|(k, _)| *k == key)?;
@@ -172,4 +178,43 @@ fn help_says_every_flag_with_its_environment() {
         assert!(help.contains(&env_name(key)), "{key}");
     }
     assert!(matches!(load("--version", &[], ""), Err(LoadError::Asked(_))));
+}
+
+#[test]
+fn a_benchmark_is_told_by_flags_alone() {
+    let bench = |flags: &str| match load_task(flags, &[("TRACKYARD_WORKERS", "junk")], "") {
+        Ok(Task::Bench(bench)) => bench,
+        other => panic!("{flags}: {other:?}"),
+    };
+    let default = bench("bench");
+    assert_eq!((default.scenario, &default.workers[..]), (Scenario::Fanout, &[1][..]));
+    assert_eq!((default.publishers(), default.subscribers()), (1, vec![200]));
+    let media = BenchMedia { bitrate: 1_500_000, packet_bytes: 1_200, burst: 5, audio: false };
+    assert_eq!(default.media(), media);
+    let idle = bench("bench idle --subscribers 10,20 --workers 1,2 --duration 200ms --runs 3");
+    assert_eq!(idle.subscribers(), [10, 20]);
+    assert_eq!((idle.workers, idle.runs), (vec![1, 2], 3));
+    assert_eq!(bench("bench meeting").publishers(), 10);
+    assert_eq!(bench("bench slots --bitrate 300k --burst 2").bitrate, 300_000);
+    for (flags, part) in [
+        ("bench --layers 3", "one encoding"),
+        ("bench --workers 65", "more than 64"),
+        ("bench meeting --publishers 1", "two at least"),
+        ("bench --publishers 500 --subscribers 501", "a room takes"),
+        ("bench --bitrate 1", "10k to 1000M"),
+        ("bench --packet-bytes 1300", "100 to"),
+        ("bench --duration 1ms", "100ms to 300s"),
+        ("bench --runs 0", "a number from 1"),
+        ("bench --load 96", "96"),
+        ("bench --listen 0.0.0.0:1", "--listen"),
+        ("--workers 1 bench", "workers"),
+    ] {
+        match load_task(flags, &[], "") {
+            Err(LoadError::Wrong(text)) => assert!(text.contains(part), "{flags}: {text}"),
+            other => panic!("{flags}: {other:?}"),
+        }
+    }
+    assert_eq!(load_task("bench-floor", &[], ""), Ok(Task::BenchFloor));
+    let Err(LoadError::Asked(help)) = load_task("--help", &[], "") else { panic!("asked for") };
+    assert!(help.contains("bench ") && !help.contains("bench-floor"), "{help}");
 }

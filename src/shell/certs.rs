@@ -234,7 +234,7 @@ fn identity(
     Ok(Identity { fingerprint: fingerprint(&chain[0]), tls, chain })
 }
 
-fn fingerprint(cert: &CertificateDer<'_>) -> String {
+pub(super) fn fingerprint(cert: &CertificateDer<'_>) -> String {
     let suite = aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
     let suite = suite.tls13().expect("its name says that it is of TLS 1.3");
     let hash = suite.common.hash_provider.hash(cert);

@@ -11,6 +11,7 @@
 
 pub mod addresses;
 pub mod banner;
+pub mod bench;
 pub mod certs;
 pub mod conn;
 pub mod gate_loop;

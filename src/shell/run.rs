@@ -83,7 +83,7 @@ fn log_to_stderr(level: LevelFilter) -> Result<(), String> {
 }
 
 /// A connection is a file. The soft limit is low for the sake of programs that use `select`.
-fn raise_file_limit() {
+pub(super) fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {

@@ -1,0 +1,271 @@
+//! One client: a socket, an ICE agent that keeps its path alive, and SRTP towards the server and
+//! towards the floor.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use super::handshake::Keys;
+use super::histogram::Histogram;
+use super::offer::{AUDIO_PT, VIDEO_PT};
+use super::outbox::Outbox;
+use super::rtcp;
+use super::stream::{Id, Incoming, Outgoing, Place, Stamp, header_bytes};
+use super::stun::{self, Ice};
+use crate::config::BenchMedia;
+use crate::media::srtp::{self, Inbound, Outbound, Profile};
+
+/// Whom the clients send to and receive from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    Server,
+    Floor,
+}
+
+pub struct Client {
+    /// Away while the receiving buffers are around it.
+    pub socket: Option<UdpSocket>,
+    pub address: SocketAddr,
+    /// Which of the measured cases it belongs to.
+    pub case: usize,
+    pub id: Id,
+    pub ice: Ice,
+    /// Receivers of each packet that it sends; none if it only receives.
+    pub audience: u64,
+    /// Whether it gets what others send.
+    pub receives: bool,
+    pub server: Link,
+    pub floor: Option<Link>,
+    checks: u64,
+}
+
+/// SRTP with one other side.
+pub struct Link {
+    pub remote: SocketAddr,
+    pub video: Outgoing,
+    pub audio: Outgoing,
+    /// Media time since the last keyframe began.
+    since_keyframe: Duration,
+    profile: Profile,
+    inbound: Inbound,
+    outbound: Outbound,
+    incoming: Vec<Incoming>,
+    /// Which of them came last.
+    last: usize,
+}
+
+/// What was counted since it was taken last.
+#[derive(Debug, Clone)]
+pub struct Tally {
+    /// Packets of media.
+    pub sent: u64,
+    /// That should have come, and did.
+    pub expected: u64,
+    pub received: u64,
+    /// RTCP that came.
+    pub reports: u64,
+    /// Media in another payload type than was sent: retransmissions, probes.
+    pub others: u64,
+    /// From when a publisher wrote a packet until it was in a subscriber's socket, of a sample.
+    pub latency: Histogram,
+    /// Of the sample: forged, or not what the room sends.
+    pub wrong: u64,
+    /// Frames, and those that were sent too late.
+    pub bursts: u64,
+    pub late: u64,
+    until_sample: u32,
+}
+
+/// One packet in so many is opened and looked at. A prime, so that it is another one of each burst.
+const SAMPLE: u32 = 17;
+/// Joins wait no longer for a picture, and nobody has to listen to requests.
+const KEYFRAME_INTERVAL: Duration = Duration::from_secs(1);
+const VIDEO_HZ: f64 = 90_000.0;
+pub const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
+const AUDIO_TICKS: u32 = 960;
+/// 64 kbit/s of Opus.
+const AUDIO_PACKET_BYTES: usize = 12 + 160;
+/// Transactions below are for joining.
+const FIRST_CHECK: u64 = 1 << 32;
+
+impl Client {
+    pub fn new(
+        socket: UdpSocket,
+        address: SocketAddr,
+        case: usize,
+        id: Id,
+        server: Link,
+    ) -> Client {
+        Client {
+            socket: Some(socket),
+            address,
+            case,
+            id,
+            ice: Ice::default(),
+            audience: 0,
+            receives: false,
+            server,
+            floor: None,
+            checks: FIRST_CHECK,
+        }
+    }
+
+    /// A check that keeps the path to the server alive (RFC 7675).
+    pub fn check(&mut self, out: &mut Outbox) {
+        self.checks += 1;
+        out.begin(self.server.remote).0.extend(stun::check(&self.ice, self.checks));
+    }
+
+    /// What a browser reports once a second. `now` is since the Unix epoch.
+    pub fn report(&mut self, now: Duration, out: &mut Outbox) {
+        let Link { remote, video, audio, outbound, incoming, .. } = &mut self.server;
+        for stream in [&*video, audio].into_iter().filter(|s| s.packets > 0) {
+            let (packet, start) = out.begin(*remote);
+            rtcp::sender_report(stream, now, packet);
+            assert!(outbound.seal_rtcp(packet, start), "far from 2^31 reports");
+        }
+        if !incoming.is_empty() {
+            let (packet, start) = out.begin(*remote);
+            rtcp::receiver_report(video.ssrc, incoming, packet);
+            assert!(outbound.seal_rtcp(packet, start), "far from 2^31 reports");
+        }
+    }
+
+    fn link(&mut self, target: Target) -> Option<&mut Link> {
+        match target {
+            Target::Server => Some(&mut self.server),
+            Target::Floor => self.floor.as_mut(),
+        }
+    }
+
+    /// The next frame of video, its packets back to back.
+    pub fn send_video(
+        &mut self,
+        target: Target,
+        media: &BenchMedia,
+        now: Duration,
+        out: &mut Outbox,
+    ) -> u64 {
+        let stamp = Stamp { from: self.id, sent: now };
+        let Some(link) = self.link(target) else { return 0 };
+        let interval = frame_interval(media);
+        let keyframe = link.video.packets == 0 || link.since_keyframe >= KEYFRAME_INTERVAL;
+        link.since_keyframe =
+            if keyframe { Duration::ZERO } else { link.since_keyframe } + interval;
+        for i in 0..media.burst {
+            let place = Place { keyframe, first: i == 0, last: i + 1 == media.burst };
+            let (packet, start) = out.begin(link.remote);
+            let len = media.packet_bytes - link.profile.rtp_overhead();
+            let index = link.video.write(packet, len, place, stamp);
+            assert!(link.outbound.seal_rtp(packet, start, 12, index), "far from 2^48 packets");
+        }
+        link.video.advance((interval.as_secs_f64() * VIDEO_HZ) as u32);
+        media.burst as u64
+    }
+
+    /// The next packet of audio.
+    pub fn send_audio(&mut self, target: Target, now: Duration, out: &mut Outbox) -> u64 {
+        let stamp = Stamp { from: self.id, sent: now };
+        let Some(link) = self.link(target) else { return 0 };
+        let place = Place { keyframe: true, first: true, last: true };
+        let (packet, start) = out.begin(link.remote);
+        let index = link.audio.write(packet, AUDIO_PACKET_BYTES, place, stamp);
+        assert!(link.outbound.seal_rtp(packet, start, 12, index), "far from 2^48 packets");
+        link.audio.advance(AUDIO_TICKS);
+        1
+    }
+
+    /// A datagram that came from there, at this time since the Unix epoch. Only what the case and
+    /// target that are measured sent counts.
+    pub fn take(
+        &mut self,
+        (remote, at): (SocketAddr, Duration),
+        datagram: &mut [u8],
+        counting: Option<(usize, Target)>,
+        tally: &mut Tally,
+    ) {
+        let [128..=191, kind, ..] = *datagram else { return };
+        let targets = [Target::Server, Target::Floor];
+        let from = targets.into_iter().find(|t| self.link(*t).is_some_and(|l| l.remote == remote));
+        let counts = counting == from.map(|target| (self.case, target));
+        let (id, Some(link)) = (self.id, from.and_then(|target| self.link(target))) else { return };
+        match kind & 0x7f {
+            _ if !counts => {}
+            64..96 => tally.reports += 1,
+            VIDEO_PT | AUDIO_PT => link.take(id, at, datagram, tally),
+            _ => tally.others += 1,
+        }
+    }
+}
+
+impl Link {
+    /// `None` when the keys are not as long as their profile wants.
+    pub fn new(remote: SocketAddr, keys: &Keys, ssrc: u32) -> Option<Link> {
+        let (inbound, outbound) = srtp::session(keys.profile, &keys.material, true)?;
+        Some(Link {
+            remote,
+            video: Outgoing::new(ssrc, true),
+            audio: Outgoing::new(ssrc + 1, false),
+            since_keyframe: Duration::ZERO,
+            profile: keys.profile,
+            inbound,
+            outbound,
+            incoming: Vec::new(),
+            last: 0,
+        })
+    }
+
+    fn take(&mut self, own: Id, at: Duration, datagram: &mut [u8], tally: &mut Tally) {
+        let Some([_, _, s0, s1, _, _, _, _, a, b, c, d]) = datagram.first_chunk::<12>() else {
+            return;
+        };
+        tally.received += 1;
+        let (seq, ssrc) = (u16::from_be_bytes([*s0, *s1]), u32::from_be_bytes([*a, *b, *c, *d]));
+        if self.incoming.get(self.last).is_none_or(|stream| stream.ssrc != ssrc) {
+            let known = self.incoming.iter().position(|stream| stream.ssrc == ssrc);
+            self.last = known.unwrap_or(self.incoming.len());
+            if known.is_none() {
+                self.incoming.push(Incoming::new(ssrc, seq));
+            }
+        }
+        let index = self.incoming[self.last].take(seq);
+        tally.until_sample -= 1;
+        if tally.until_sample == 0 {
+            tally.until_sample = SAMPLE;
+            match self.open(datagram, index) {
+                Some(stamp) if stamp.from.room == own.room && stamp.from != own => {
+                    tally.latency.add(at.saturating_sub(stamp.sent));
+                }
+                _ => tally.wrong += 1,
+            }
+        }
+    }
+
+    fn open(&self, datagram: &mut [u8], index: u64) -> Option<Stamp> {
+        let header = header_bytes(datagram)?;
+        let end = self.inbound.open_rtp(datagram, header, index)?;
+        Stamp::read(&datagram[header..end])
+    }
+}
+
+impl Tally {
+    pub fn new() -> Tally {
+        Tally {
+            sent: 0,
+            expected: 0,
+            received: 0,
+            reports: 0,
+            others: 0,
+            latency: Histogram::new(),
+            wrong: 0,
+            bursts: 0,
+            late: 0,
+            until_sample: SAMPLE,
+        }
+    }
+}
+
+/// Between two frames of video.
+pub fn frame_interval(media: &BenchMedia) -> Duration {
+    let bits = 8 * media.burst * media.packet_bytes;
+    Duration::from_secs_f64(bits as f64 / media.bitrate as f64)
+}
