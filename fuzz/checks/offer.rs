@@ -60,14 +60,14 @@ pub fn worker(now: Instant) -> Worker {
     static CRYPTO: OnceLock<Crypto> = OnceLock::new();
     let candidates: Vec<SocketAddr> = vec![([192, 0, 2, 1], 8443).into()];
     let crypto = CRYPTO.get_or_init(Crypto::generate).clone();
-    let config = WorkerConfig { id: WorkerId(0), workers: 1, candidates, crypto };
+    let config = WorkerConfig { id: WorkerId(0), workers: 1, candidates, crypto, ntp: 0 };
     Worker::new(config, Rng::from_seed([7; 32]), now)
 }
 
 fn give(worker: &mut Worker, now: Instant, letter: PeerLetter) {
     worker.handle_letter(now, ToWorker::Peer(ParticipantId(1), letter));
     worker.handle_timeout(now);
-    worker.flush(now);
+    worker.flush_all(now);
     worker.check_invariants();
     assert_eq!(worker.counters_mut().panics, 0);
 }

@@ -35,19 +35,19 @@ pub fn codec_of(byte: u8) -> Codec {
 }
 
 fn vp8(payload: &[u8], value: u16) {
-    let Some(counters) = vp8_counters(payload) else { return };
-    assert!(counters.length <= payload.len(), "a descriptor that was cut short");
+    let Some((counters, length)) = vp8_counters(payload) else { return };
+    assert!(length <= payload.len(), "a descriptor that was cut short");
     let longer = [payload, &[0xff]].concat();
-    assert_eq!(vp8_counters(&longer), Some(counters));
+    assert_eq!(vp8_counters(&longer), Some((counters, length)));
     if let Some((offset, _)) = counters.tl0_pic_idx {
-        assert!(offset < counters.length);
+        assert!(offset < length);
     }
     let Some(place) = counters.picture_id else { return };
-    assert!(place.0 + bytes_of(place.1) <= counters.length);
+    assert!(place.0 + bytes_of(place.1) <= length);
     let (written, rewritten) = write(payload, place, value);
-    let again = vp8_counters(&written).expect("a descriptor stays one");
+    let (again, still) = vp8_counters(&written).expect("a descriptor stays one");
     assert_eq!(again.picture_id, Some(rewritten));
-    assert_eq!((again.tl0_pic_idx, again.length), (counters.tl0_pic_idx, counters.length));
+    assert_eq!((again.tl0_pic_idx, still), (counters.tl0_pic_idx, length));
     assert_eq!(starts_keyframe(Codec::Vp8, &written), starts_keyframe(Codec::Vp8, payload));
 }
 

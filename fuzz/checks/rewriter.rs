@@ -3,15 +3,56 @@
 //! forward, counters continue, and nothing else of a payload changes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arbitrary::Arbitrary;
 use trackyard::base::counters::DropReason;
-use trackyard::media::packet::{Extensions, Packet};
+use trackyard::media::extensions::Extensions;
+use trackyard::media::packet::{Head, Packet};
 use trackyard::media::rewrite::{Rewriter, Rewritten};
 use trackyard::wire::codec::Codec;
-use trackyard::wire::payload::{starts_keyframe, vp8_counters, vp9_picture_id};
+use trackyard::wire::payload::{self, starts_keyframe, vp8_counters, vp9_picture_id};
+
+/// A packet with bytes of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Owned {
+    head: Head,
+    payload: Vec<u8>,
+    descriptor: Vec<u8>,
+}
+
+impl Owned {
+    fn packet(&self) -> Packet<'_> {
+        Packet { head: self.head, payload: &self.payload, descriptor: &self.descriptor }
+    }
+
+    fn with(&self, payload: &[u8], now: Instant) -> Owned {
+        let codec = self.head.codec;
+        let head = Head {
+            starts_keyframe: starts_keyframe(codec, payload),
+            counters: payload::counters(codec, payload),
+            received: now,
+            ..self.head
+        };
+        Owned { head, payload: payload.to_vec(), descriptor: self.descriptor.clone() }
+    }
+}
+
+/// A packet as it left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Left {
+    seq: u64,
+    timestamp: u32,
+    payload: Vec<u8>,
+    descriptor: Vec<u8>,
+}
+
+fn leave(rewritten: &Rewritten, owned: &Owned) -> Left {
+    let (mut payload, mut descriptor) = (owned.payload.clone(), owned.descriptor.clone());
+    rewritten.patch_payload(&mut payload);
+    rewritten.patch_descriptor(&mut descriptor);
+    Left { seq: rewritten.seq, timestamp: rewritten.timestamp, payload, descriptor }
+}
 
 #[derive(Debug, Arbitrary)]
 enum Step {
@@ -51,9 +92,9 @@ pub fn check(data: &[u8]) {
 
 /// A publisher's stream that keeps to the rules.
 struct Source {
-    template: Packet,
+    template: Owned,
     picture_id: u16,
-    sent: Vec<Packet>,
+    sent: Vec<Owned>,
 }
 
 /// How a source's numbers became the slot's, since the keyframe that it began with.
@@ -72,7 +113,7 @@ struct World {
     sources: Vec<Source>,
     epoch: Option<Epoch>,
     /// All that left, by its sequence number.
-    out: BTreeMap<u64, (Packet, Rewritten)>,
+    out: BTreeMap<u64, (Owned, Left)>,
     /// Of everything that the slot may have begun with.
     begin: (u64, u32),
 }
@@ -104,19 +145,16 @@ impl World {
             Step::Late { source, back } => {
                 let sent = self.source(source).sent.iter().rev().nth(back.into()).cloned();
                 let Some(packet) = sent else { return };
-                self.give(Packet { received: self.now, ..packet });
+                let mut packet = packet;
+                packet.head.received = self.now;
+                self.give(packet);
             }
             Step::Junk { source, seq, timestamp, payload, length } => {
                 let payload = &payload[..usize::from(length) % 7];
-                let template = self.source(source).template.clone();
-                self.junk(Packet {
-                    seq: seq.into(),
-                    timestamp,
-                    starts_keyframe: starts_keyframe(template.codec, payload),
-                    payload: Arc::from(payload),
-                    received: self.now,
-                    ..template
-                });
+                let now = self.now;
+                let mut junk = self.source(source).template.with(payload, now);
+                (junk.head.seq, junk.head.timestamp) = (seq.into(), timestamp);
+                self.junk(junk);
             }
             Step::Restart => {
                 self.slot.restart();
@@ -132,39 +170,43 @@ impl World {
     }
 
     /// Lengths stay; what numbers come of it is the sender's business, in a slot of its own.
-    fn junk(&self, packet: Packet) {
+    fn junk(&self, packet: Owned) {
         let mut slot = Rewriter::new(0, 0);
         for (before, _) in self.out.values().rev().take(2) {
-            let _ = slot.rewrite(before);
+            let _ = slot.rewrite(&before.packet());
         }
         for _ in 0..2 {
-            if let Ok(sent) = slot.rewrite(&packet) {
-                assert_eq!(sent.payload.len(), packet.payload.len());
+            if let Ok(sent) = slot.rewrite(&packet.packet()) {
+                assert_eq!(leave(&sent, &packet).payload.len(), packet.payload.len());
             }
         }
     }
 
-    fn give(&mut self, packet: Packet) {
-        if self.epoch.is_some_and(|e| (e.ssrc, e.codec) != (packet.ssrc, packet.codec)) {
+    fn give(&mut self, packet: Owned) {
+        let head = packet.head;
+        if self.epoch.is_some_and(|e| (e.ssrc, e.codec) != (head.ssrc, head.codec)) {
             self.epoch = None;
         }
         let expected = match &self.epoch {
-            None if packet.starts_keyframe => Ok(()),
+            None if head.starts_keyframe => Ok(()),
             None => Err(DropReason::AwaitingKeyframe),
-            Some(epoch) if packet.seq < epoch.first_seq => Err(DropReason::Stale),
+            Some(epoch) if head.seq < epoch.first_seq => Err(DropReason::Stale),
             Some(_) => Ok(()),
         };
-        let result = self.slot.rewrite(&packet);
+        let result = self.slot.rewrite(&packet.packet());
         assert_eq!(result.as_ref().map(|_| ()).map_err(|e| *e), expected);
         assert_eq!(self.slot.awaits_keyframe(), result.is_err() && self.epoch.is_none());
         let Ok(sent) = result else { return };
+        assert_eq!(self.slot.origin(sent.seq as u16), Some((head.ssrc, head.seq)));
+        assert_eq!(self.slot.again(&packet.packet()), Some(sent), "once more is the same");
+        let sent = leave(&sent, &packet);
         let fresh = self.epoch.is_none();
         let epoch = Epoch {
-            ssrc: packet.ssrc,
-            codec: packet.codec,
-            first_seq: packet.seq,
-            seq_delta: sent.seq.wrapping_sub(packet.seq),
-            timestamp_delta: sent.timestamp.wrapping_sub(packet.timestamp),
+            ssrc: head.ssrc,
+            codec: head.codec,
+            first_seq: head.seq,
+            seq_delta: sent.seq.wrapping_sub(head.seq),
+            timestamp_delta: sent.timestamp.wrapping_sub(head.timestamp),
         };
         match self.epoch {
             None => self.begin(&sent, epoch),
@@ -175,7 +217,7 @@ impl World {
     }
 
     /// The first packet of a source comes right behind the last of the one before.
-    fn begin(&mut self, sent: &Rewritten, epoch: Epoch) {
+    fn begin(&mut self, sent: &Left, epoch: Epoch) {
         let last = self.out.last_key_value().map(|(seq, (_, r))| (*seq, r.timestamp));
         assert_eq!(sent.seq, last.map_or(self.begin.0, |(seq, _)| seq) + 1);
         match last {
@@ -185,7 +227,7 @@ impl World {
         self.epoch = Some(epoch);
     }
 
-    fn content(&self, packet: &Packet, sent: &Rewritten, fresh: bool) {
+    fn content(&self, packet: &Owned, sent: &Left, fresh: bool) {
         if let Some((_, before)) = self.out.get(&sent.seq) {
             assert_eq!(sent, before, "a sequence number with other content");
         }
@@ -200,7 +242,7 @@ impl World {
         assert_eq!(sent.payload.len(), packet.payload.len());
         let changed = |at: &usize| sent.payload[*at] != packet.payload[*at];
         let changed: Vec<usize> = (0..packet.payload.len()).filter(changed).collect();
-        let counters = places(packet.codec, &packet.payload);
+        let counters = places(packet.head.codec, &packet.payload);
         assert!(changed.iter().all(|at| counters.contains(at)), "{changed:?} {counters:?}");
         let Some((_, (_, before))) = self.out.range(..sent.seq).next_back() else { return };
         if let (Some(number), Some(before)) = (frame_number(sent), frame_number(before)) {
@@ -217,34 +259,38 @@ impl Source {
             _ => Codec::Av1 { profile: 0 },
         };
         Source {
-            template: Packet {
-                ssrc: index,
-                take: 0,
-                seq: chance & 0xffff_ffff,
-                timestamp: (chance >> 8) as u32,
-                marker: false,
-                codec,
-                starts_keyframe: false,
-                payload: Arc::from(&[][..]),
-                extensions: Extensions::default(),
-                received: now,
+            template: Owned {
+                head: Head {
+                    ssrc: index,
+                    take: 0,
+                    seq: chance & 0xffff_ffff,
+                    timestamp: (chance >> 8) as u32,
+                    marker: false,
+                    codec,
+                    starts_keyframe: false,
+                    counters: Default::default(),
+                    extensions: Extensions::default(),
+                    received: now,
+                },
+                payload: Vec::new(),
+                descriptor: Vec::new(),
             },
             picture_id: (chance >> 16) as u16,
             sent: Vec::new(),
         }
     }
 
-    fn next(&mut self, new_frame: bool, keyframe: bool, now: Instant) -> Packet {
-        let packet = &mut self.template;
-        packet.seq += 1;
+    fn next(&mut self, new_frame: bool, keyframe: bool, now: Instant) -> Owned {
+        let head = &mut self.template.head;
+        head.seq += 1;
         if new_frame {
-            packet.timestamp = packet.timestamp.wrapping_add(3_000);
+            head.timestamp = head.timestamp.wrapping_add(3_000);
             self.picture_id = self.picture_id.wrapping_add(1);
         }
-        packet.received = now;
+        let codec = head.codec;
         let keyframe = keyframe && new_frame;
         let [high, low] = (self.picture_id | 0x8000).to_be_bytes();
-        let payload = match packet.codec {
+        let payload = match codec {
             Codec::Vp8 => {
                 vec![
                     0x80 | u8::from(new_frame) << 4,
@@ -262,14 +308,12 @@ impl Source {
             }
             _ => vec![u8::from(keyframe) << 3, 1, 2],
         };
-        if let Codec::Av1 { .. } = packet.codec {
-            let descriptor = [0x80, self.picture_id.to_be_bytes()[0], low, 3];
-            packet.extensions.dependency_descriptor = Some(Arc::from(&descriptor[..]));
+        if let Codec::Av1 { .. } = codec {
+            self.template.descriptor = vec![0x80, self.picture_id.to_be_bytes()[0], low, 3];
         }
-        packet.starts_keyframe = starts_keyframe(packet.codec, &payload);
-        packet.payload = Arc::from(payload);
-        self.sent.push(packet.clone());
-        packet.clone()
+        self.template = self.template.with(&payload, now);
+        self.sent.push(self.template.clone());
+        self.template.clone()
     }
 }
 
@@ -285,7 +329,7 @@ fn places(codec: Codec, payload: &[u8]) -> Vec<usize> {
     };
     match codec {
         Codec::Vp8 => {
-            let counters = vp8_counters(payload).expect("our sources write descriptors");
+            let (counters, _) = vp8_counters(payload).expect("our sources write descriptors");
             let tl0 = counters.tl0_pic_idx.map(|(at, _)| at);
             picture_id(counters.picture_id).chain(tl0).collect()
         }
@@ -294,7 +338,7 @@ fn places(codec: Codec, payload: &[u8]) -> Vec<usize> {
     }
 }
 
-fn frame_number(sent: &Rewritten) -> Option<u16> {
-    let bytes = sent.dependency_descriptor.as_ref()?.get(1..3)?;
+fn frame_number(sent: &Left) -> Option<u16> {
+    let bytes = sent.descriptor.get(1..3)?;
     Some(u16::from_be_bytes([bytes[0], bytes[1]]))
 }

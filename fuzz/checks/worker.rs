@@ -148,6 +148,7 @@ impl World {
                 workers: WORKERS,
                 candidates: vec![server],
                 crypto: crypto.clone(),
+                ntp: 3_900_000_000 << 32,
             };
             Worker::new(config, rng.fork(), now)
         };
@@ -223,7 +224,7 @@ impl World {
             other => unreachable!("{other:?} is no attack"),
         };
         let worker = usize::from(worker) % WORKERS;
-        self.workers[worker].handle_datagram(self.now, from, self.server.ip(), &bytes);
+        self.workers[worker].handle_datagram(self.now, from, self.server.ip(), &mut bytes.to_vec());
     }
 
     fn letters(&mut self, step: Step) {
@@ -357,8 +358,7 @@ impl World {
         for _ in 0..TURNS_MAX {
             let mut quiet = true;
             for index in 0..WORKERS {
-                self.workers[index].flush(self.now);
-                for transmit in std::mem::take(self.workers[index].transmits()) {
+                for transmit in self.workers[index].flush_all(self.now) {
                     quiet = false;
                     let remote = transmit.remote;
                     assert!(self.checked.contains(&remote), "{remote} gets bytes unchecked");
@@ -399,7 +399,7 @@ impl World {
                 }
                 // As SO_REUSEPORT does: by the source, never by the owner.
                 let worker = &mut self.workers[usize::from(client.address.port() / 2) % WORKERS];
-                worker.handle_datagram(self.now, client.address, to.ip(), &bytes);
+                worker.handle_datagram(self.now, client.address, to.ip(), &mut bytes.to_vec());
             }
         }
         any

@@ -1,5 +1,9 @@
 //! Plain counters. Each worker owns one set and sends a copy to the gate once a second.
 
+use std::time::Duration;
+
+use super::histogram::{Sizes, Times};
+
 /// Why a datagram or packet was not used. Each is one label of `trackyard_dropped_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(usize)]
@@ -42,6 +46,14 @@ pub enum DropReason {
     Codec,
     /// A packet of a track that is muted, as its publisher said.
     Muted,
+    /// Packets of which feedback spoke, but which were never sent or not lately.
+    FeedbackUnknown,
+    /// More packets of a track in one turn than may be kept.
+    TrackFull,
+    /// A packet that came before.
+    RtpReplay,
+    /// A retransmission of what is there already, or of nothing that is known.
+    RtxUnused,
     /// Packets before a slot's first keyframe.
     AwaitingKeyframe,
     /// Older than where the slot's present track began.
@@ -59,7 +71,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons with their metric label, in the order of their discriminants.
-    pub const ALL: [(DropReason, &'static str); 25] = [
+    pub const ALL: [(DropReason, &'static str); 29] = [
         (DropReason::UnknownProtocol, "unknown_protocol"),
         (DropReason::MalformedStun, "malformed_stun"),
         (DropReason::UnknownUfrag, "unknown_ufrag"),
@@ -79,6 +91,10 @@ impl DropReason {
         (DropReason::UnknownStream, "unknown_stream"),
         (DropReason::Codec, "codec"),
         (DropReason::Muted, "muted"),
+        (DropReason::FeedbackUnknown, "feedback_unknown"),
+        (DropReason::TrackFull, "track_full"),
+        (DropReason::RtpReplay, "rtp_replay"),
+        (DropReason::RtxUnused, "rtx_unused"),
         (DropReason::AwaitingKeyframe, "awaiting_keyframe"),
         (DropReason::Stale, "stale"),
         (DropReason::MailboxFull, "mailbox_full"),
@@ -113,6 +129,13 @@ pub struct Counters {
     pub keyframe_requests: u64,
     /// Keyframes that came from publishers.
     pub keyframes: u64,
+    /// NACKs sent to publishers.
+    pub nacks_sent: u64,
+    /// Packets that transport feedback of subscribers said arrived, or were lost.
+    pub feedback_arrived: u64,
+    pub feedback_lost: u64,
+    /// Packets sent again to subscribers.
+    pub packets_resent: u64,
     /// Times that media went to another address of a client because the present one was silent.
     pub path_moves: u64,
     /// Rooms (or all of a worker) that ended because handling them panicked.
@@ -123,7 +146,42 @@ pub struct Counters {
     pub peers: u64,
     /// Rooms whose home is here, now.
     pub rooms: u64,
+    /// From when a datagram may first have been in the socket to when what it caused had left, for
+    /// each datagram that left.
+    pub residence: Times,
+    /// What each turn of the loop took, waiting left out; and each of its stages.
+    pub turns: Times,
+    pub stages: [Times; Stage::ALL.len()],
+    /// Datagrams that came, and that left, in one turn.
+    pub batches_in: Sizes,
+    pub batches_out: Sizes,
     drops: [u64; DropReason::ALL.len()],
+}
+
+/// What a turn of a worker's loop does, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Takes datagrams from the socket.
+    Receive,
+    /// Verifies, decrypts and reads them.
+    Open,
+    /// Finds who gets what.
+    Route,
+    /// Writes and seals what they get.
+    Seal,
+    /// Gives it to the socket.
+    Send,
+}
+
+impl Stage {
+    /// All stages with their metric label, in the order of their discriminants.
+    pub const ALL: [(Stage, &'static str); 5] = [
+        (Stage::Receive, "receive"),
+        (Stage::Open, "open"),
+        (Stage::Route, "route"),
+        (Stage::Seal, "seal"),
+        (Stage::Send, "send"),
+    ];
 }
 
 #[expect(clippy::indexing_slicing, reason = "a place for every reason, in their order")]
@@ -131,6 +189,11 @@ impl Counters {
     /// Counts `n` dropped for `reason`.
     pub fn drop(&mut self, reason: DropReason, n: u64) {
         self.drops[reason as usize] += n;
+    }
+
+    /// What a stage of each turn took.
+    pub fn stage(&mut self, stage: Stage, took: Duration) {
+        self.stages[stage as usize].observe(took, 1);
     }
 
     /// How many were dropped for `reason`.

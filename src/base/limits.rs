@@ -16,6 +16,10 @@ pub const DATAGRAM_OUT_BYTES_MAX: usize = 1_232;
 /// smallest common path MTU; larger costs arena memory, smaller truncates what peers may send.
 pub const DATAGRAM_BYTES_MAX: usize = 2_048;
 
+/// Bytes that leave in one go: then they are sent before more is built. Larger falls out of the
+/// cache between sealing and sending, and makes the first wait for the last; smaller is more calls.
+pub const FLUSH_BYTES: usize = 256 * 1024;
+
 /// A session description. 64 KiB holds some thirty video slots of a browser; a larger one only
 /// costs parsing time (linear in m-lines).
 pub const SDP_BYTES_MAX: usize = 60 * 1024;
@@ -127,10 +131,16 @@ pub const RESEND_SHARE: u64 = 4;
 pub const RESEND_BURST_BYTES: u64 = 128 * 1024;
 /// Retransmissions to one subscriber in one turn.
 pub const RESENDS_PER_TURN: usize = 64;
-/// Packets of one slot that may be sent again: at 400 a second, more than a second of video.
-pub const SENT_PACKETS_KEPT: usize = 512;
-/// And for how long: a retransmission that comes later than this comes too late to be shown.
-pub const SENT_KEPT_FOR: Duration = Duration::from_secs(3);
+/// For how long a video track's packets are kept to be sent again. Longer takes memory with the
+/// track's rate (150 kB for each Mbit/s); a retransmission that comes later than this comes too late
+/// to be shown.
+pub const CACHE_KEPT_FOR: Duration = Duration::from_secs(1);
+/// And how many of them, which bounds both what a turn may bring of one track and its memory
+/// (1.3 MB): at 1,000 packets a second, the second above. A power of two.
+pub const CACHE_PACKETS_MAX: usize = 1_024;
+/// Retransmissions to one subscriber that are remembered, so that none is repeated within a round
+/// trip. Of more, some may be; the budget bounds them all the same. A power of two.
+pub const RESENDS_REMEMBERED: usize = 256;
 /// Packets of media from one peer: 16 tracks of which some are 4K. More only feeds a flood, and
 /// costs every subscriber of its room; fewer breaks bursts of large keyframes.
 pub const MEDIA_PACKETS_PER_PEER: Rate = Rate::per_second(4_000, 8_000);
@@ -156,6 +166,47 @@ pub const STREAMS_PER_PEER_MAX: usize = 128;
 /// sender); higher delays the first picture of whoever came just after a keyframe.
 pub const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
 
+/// A packet of a publisher's stream is missing when so many later ones came, as in loss detection
+/// of QUIC (RFC 9002 §6.1.1): in a burst, that is at once. Fewer asks in vain for what was only
+/// overtaken, at the cost of a packet; more delays the picture.
+pub const NACK_REORDER_PACKETS: u64 = 3;
+/// Or when a later one came and so long passed. Paths that reorder do so by less.
+pub const NACK_REORDER_WAIT: Duration = Duration::from_millis(10);
+/// Asked again after so long while the round trip to the publisher is unknown, then after what it
+/// is measured to be with its deviation, within these bounds. Shorter asks twice for what is under
+/// way.
+pub const NACK_REPEAT_AFTER: Duration = Duration::from_millis(100);
+pub const NACK_REPEAT_AFTER_MIN: Duration = Duration::from_millis(20);
+pub const NACK_REPEAT_AFTER_MAX: Duration = Duration::from_millis(500);
+/// Requests for one packet. At a tenth of packets lost both ways, one in ten million is not mended
+/// by so many.
+pub const NACK_TRIES_MAX: u8 = 10;
+/// A packet missing for so long comes too late for those who watch: a keyframe is as soon there.
+pub const NACK_AGE_MAX: Duration = Duration::from_secs(1);
+/// Packets missing of one stream at a time: most of a second of video, named in one datagram, and
+/// 12 KiB. More burdens a path that has just lost so many with as many again.
+pub const NACK_MISSING_MAX: usize = 256;
+
+/// Transport-wide sequence numbers of one publisher of which it is remembered when they came, 4
+/// bytes each: at the most packets that one may send, a quarter of a second. What comes later than
+/// by so many is not reported.
+pub const TRANSPORT_WINDOW: usize = 1_024;
+/// A publisher's packet is reported after at most so long. `libwebrtc` chooses 50 to 250 ms by
+/// the rate: at 100 ms its estimate follows within a round trip or two, for some 10 kbit/s.
+pub const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
+/// Or when so many wait; as many are in one feedback, which so has a thousand bytes at most, and
+/// fits a datagram.
+pub const FEEDBACK_ARRIVALS_MAX: usize = 350;
+/// Packets to one subscriber of which it is remembered when they left, 8 bytes each: half a second
+/// for fifty pictures, longer for fewer. What becomes of one is told in a round trip and the
+/// receiver's interval for feedback.
+pub const SEND_HISTORY: usize = 2_048;
+
+/// Between two reports to a client about what it sends and receives while something flows, the
+/// interval of browsers for video. Shorter measures round trips more often; longer lets sound and
+/// picture drift apart until the first.
+pub const RTCP_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Letters that may wait in one mailbox lane; media beyond it is dropped and counted, control
 /// waits at the sender.
 pub const MAILBOX_LETTERS_MAX: usize = 16_384;
@@ -163,6 +214,11 @@ pub const MAILBOX_LETTERS_MAX: usize = 16_384;
 pub const MAILBOX_PACKETS_MAX: usize = 16_384;
 
 const _: () = assert!(SDP_BYTES_MAX < WS_MESSAGE_BYTES_MAX);
+// A place in a ring is a number's remainder, and numbers of 16 bits name one packet of it.
+const _: () = assert!(TRANSPORT_WINDOW.is_power_of_two() && TRANSPORT_WINDOW <= 1 << 15);
+const _: () = assert!(SEND_HISTORY.is_power_of_two() && SEND_HISTORY <= 1 << 15);
+// Bytes of a feedback: a head, two of each time, and two of each seven symbols.
+const _: () = assert!(20 + 2 * FEEDBACK_ARRIVALS_MAX + 2 * TRANSPORT_WINDOW / 7 < 1_100);
 const _: () = assert!(SDP_BYTES_MAX <= HTTP_BODY_BYTES_MAX);
 const _: () = assert!(WS_MESSAGE_BYTES_MAX < CONN_OUT_BYTES_MAX);
 const _: () = assert!(WORKERS_MAX <= 1024);

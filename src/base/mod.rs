@@ -12,6 +12,7 @@
 pub mod bucket;
 pub mod counters;
 pub mod deadlines;
+pub mod histogram;
 pub mod ids;
 pub mod limits;
 pub mod rng;

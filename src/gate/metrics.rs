@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use super::{Gate, TurnedAway};
-use crate::base::counters::{Counters, DropReason};
+use crate::base::counters::{Counters, DropReason, Stage};
+use crate::base::histogram::{MICROS, SIZES, Times};
 use crate::base::ids::WorkerId;
 use crate::room::mail::{Role, RoomReport};
 use crate::wire::signal::ErrorCode;
@@ -125,7 +126,7 @@ impl Reports {
 /// A counter or gauge that each worker has: name, help, value.
 type OfWorker = (&'static str, &'static str, fn(&Counters) -> u64);
 
-const WORKER_COUNTERS: [OfWorker; 14] = [
+const WORKER_COUNTERS: [OfWorker; 18] = [
     ("datagrams_in", "UDP datagrams received.", |c| c.datagrams_in),
     ("bytes_in", "Bytes of UDP payload received.", |c| c.bytes_in),
     ("datagrams_out", "UDP datagrams sent.", |c| c.datagrams_out),
@@ -133,6 +134,14 @@ const WORKER_COUNTERS: [OfWorker; 14] = [
     ("send_calls", "System calls that sent datagrams.", |c| c.send_calls),
     ("packets_in", "RTP packets from publishers.", |c| c.packets_in),
     ("packets_forwarded", "RTP packets written towards subscribers.", |c| c.packets_forwarded),
+    ("packets_resent", "RTP packets sent again to subscribers.", |c| c.packets_resent),
+    ("packets_arrived", "RTP packets of which subscribers said that they arrived.", |c| {
+        c.feedback_arrived
+    }),
+    ("packets_lost", "RTP packets of which subscribers said that they did not arrive.", |c| {
+        c.feedback_lost
+    }),
+    ("nacks_sent", "NACKs sent to publishers.", |c| c.nacks_sent),
     ("packets_relayed", "RTP packets copied to another worker.", |c| c.packets_relayed),
     ("datagrams_handed", "Datagrams handed to the worker that owns their peer.", |c| {
         c.datagrams_handed
@@ -163,6 +172,7 @@ pub(super) fn render(gate: &Gate) -> String {
         text.family(name, "gauge", help);
         of_workers(&mut text, gate, name, value);
     }
+    histograms(&mut text, gate);
     text.family("dropped", "counter", "Datagrams and packets that were not used.");
     for (index, (counters, _)) in gate.reports.0.iter().enumerate() {
         for (reason, label) in DropReason::ALL {
@@ -171,6 +181,36 @@ pub(super) fn render(gate: &Gate) -> String {
         }
     }
     text.0 + "# EOF\n"
+}
+
+fn histograms(text: &mut Text, gate: &Gate) {
+    let help =
+        "From when a datagram may first have been in the socket to when what it caused had left.";
+    text.family("residence_seconds", "histogram", help);
+    let workers = || gate.reports.0.iter().enumerate();
+    for (index, (counters, _)) in workers() {
+        text.times("residence_seconds", &[("worker", &index.to_string())], &counters.residence);
+    }
+    text.family("turn_seconds", "histogram", "Turns of a worker's loop, without waiting.");
+    for (index, (counters, _)) in workers() {
+        text.times("turn_seconds", &[("worker", &index.to_string())], &counters.turns);
+    }
+    text.family("stage_seconds", "histogram", "Stages of these turns.");
+    for (index, (counters, _)) in workers() {
+        for ((_, label), times) in Stage::ALL.iter().zip(&counters.stages) {
+            let labels = [("worker", &*index.to_string()), ("stage", label)];
+            text.times("stage_seconds", &labels, times);
+        }
+    }
+    text.family("batch_datagrams", "histogram", "Datagrams in one turn.");
+    for (index, (counters, _)) in workers() {
+        let sizes = [("in", &counters.batches_in), ("out", &counters.batches_out)];
+        for (way, sizes) in sizes {
+            let labels = [("worker", &*index.to_string()), ("way", way)];
+            let bounds = SIZES.iter().map(u64::to_string);
+            text.histogram("batch_datagrams", &labels, bounds, sizes.cumulated(), sizes.sum());
+        }
+    }
 }
 
 fn of_workers(text: &mut Text, gate: &Gate, name: &str, value: fn(&Counters) -> u64) {
@@ -246,6 +286,29 @@ impl Text {
             text.push('}');
         }
         self.line(format_args!("trackyard_{name}{text} {value}"));
+    }
+
+    fn times(&mut self, name: &str, labels: &[(&str, &str)], times: &Times) {
+        let bounds = MICROS.iter().map(|micros| (*micros as f64 / 1e6).to_string());
+        self.histogram(name, labels, bounds, times.cumulated(), times.sum() as f64 / 1e6);
+    }
+
+    fn histogram(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        bounds: impl Iterator<Item = String>,
+        cumulated: impl Iterator<Item = u64>,
+        sum: impl Display,
+    ) {
+        let mut count = 0;
+        for (bound, below) in bounds.chain(["+Inf".to_owned()]).zip(cumulated) {
+            let with_bound: Vec<_> = labels.iter().copied().chain([("le", &*bound)]).collect();
+            self.sample(&format!("{name}_bucket"), &with_bound, below);
+            count = below;
+        }
+        self.sample(&format!("{name}_sum"), labels, sum);
+        self.sample(&format!("{name}_count"), labels, count);
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {

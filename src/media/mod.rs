@@ -9,9 +9,13 @@
     clippy::string_slice
 )]
 
+pub mod cache;
+pub mod extensions;
 pub mod keyframes;
+pub mod nack;
 pub mod packet;
 pub mod reception;
 pub mod resend;
 pub mod rewrite;
 pub mod srtp;
+pub mod transport_cc;

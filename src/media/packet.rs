@@ -1,13 +1,31 @@
 //! One RTP packet on its way through, as subscriptions see it.
 
-use std::sync::Arc;
 use std::time::Instant;
 
+use super::extensions::Extensions;
+use crate::base::ids::TrackId;
 use crate::wire::codec::Codec;
+use crate::wire::payload::Counters;
 
-/// A publisher's packet. Cheap to clone within a worker: the payload is shared.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packet {
+/// A publisher's packet, wherever its bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packet<'a> {
+    pub head: Head,
+    pub payload: &'a [u8],
+    /// A dependency descriptor (AV1 RTP specification, appendix A), as it came; empty if none did.
+    pub descriptor: &'a [u8],
+}
+
+impl Packet<'_> {
+    /// Of payload and descriptor.
+    pub fn bytes(&self) -> usize {
+        self.payload.len() + self.descriptor.len()
+    }
+}
+
+/// What is known of a packet besides its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
     /// The publisher's stream; another one starts its numbers anew.
     pub ssrc: u32,
     /// How often the track was unmuted: from one to the next its numbers have gaps that are no
@@ -21,42 +39,55 @@ pub struct Packet {
     pub codec: Codec,
     /// A decoder can begin here: the first packet of a keyframe; every packet of audio.
     pub starts_keyframe: bool,
-    pub payload: Arc<[u8]>,
+    /// As they stand in the payload.
+    pub counters: Counters,
     pub extensions: Extensions,
     /// When its datagram was received.
     pub received: Instant,
 }
 
-/// Header extensions that pass through an SFU unchanged.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Extensions {
-    /// RFC 6464: level in -dBov (0 to 127 as negative) and voice activity.
-    pub audio_level: Option<(i8, bool)>,
-    /// 3GPP TS 26.114 §7.4.5: rotation, as its byte's low three bits.
-    pub video_orientation: Option<u8>,
-    /// 0 unspecified, 1 screen content (the `video-content-type` experiment of WebRTC).
-    pub video_content_type: Option<u8>,
-    /// Least and most playout delay in steps of 10 ms (the `playout-delay` experiment of WebRTC):
-    /// how a sender of games or remote desktops asks for no jitter buffer.
-    pub playout_delay: Option<(u16, u16)>,
-    /// AV1 RTP specification, appendix A, as it came.
-    pub dependency_descriptor: Option<Arc<[u8]>>,
+/// Packets on their way to another worker: one copy, in one piece.
+#[derive(Debug, Default)]
+pub struct PacketBatch {
+    entries: Vec<BatchEntry>,
+    bytes: Vec<u8>,
 }
 
-impl Packet {
-    /// A copy that shares nothing, for another worker (no shared refcount on the packet path).
-    pub fn detached(&self) -> Packet {
-        Packet {
-            payload: Arc::from(&self.payload[..]),
-            extensions: Extensions {
-                dependency_descriptor: self
-                    .extensions
-                    .dependency_descriptor
-                    .as_deref()
-                    .map(Arc::from),
-                ..self.extensions.clone()
-            },
-            ..self.clone()
-        }
+#[derive(Debug)]
+struct BatchEntry {
+    track: TrackId,
+    head: Head,
+    descriptor: usize,
+    payload: usize,
+}
+
+impl PacketBatch {
+    /// Appends a packet of a track.
+    pub fn push(&mut self, track: TrackId, packet: &Packet<'_>) {
+        let (descriptor, payload) = (packet.descriptor.len(), packet.payload.len());
+        self.entries.push(BatchEntry { track, head: packet.head, descriptor, payload });
+        self.bytes.extend_from_slice(packet.descriptor);
+        self.bytes.extend_from_slice(packet.payload);
+    }
+
+    /// All of them, in the order in which they were appended.
+    pub fn iter(&self) -> impl Iterator<Item = (TrackId, Packet<'_>)> {
+        let mut rest = &self.bytes[..];
+        self.entries.iter().filter_map(move |entry| {
+            let (descriptor, tail) = rest.split_at_checked(entry.descriptor)?;
+            let (payload, tail) = tail.split_at_checked(entry.payload)?;
+            rest = tail;
+            Some((entry.track, Packet { head: entry.head, payload, descriptor }))
+        })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use crate::base::counters::Counters;
 use crate::base::ids::{ParticipantId, SessionId, TrackId, WorkerId};
-use crate::media::packet::Packet;
+use crate::media::packet::PacketBatch;
 use crate::wire::codec::{Codec, Kind};
 use crate::wire::signal::{
     ErrorCode, LeaveReason, OwnTrack, ParticipantView, RequestId, ServerMessage, SlotView, Source,
@@ -85,7 +85,7 @@ pub enum ToWorker {
     /// Datagrams that the kernel gave to another worker.
     Datagrams(Vec<HandedDatagram>),
     /// Packets of tracks that this worker has subscribers for.
-    Relay(Vec<(TrackId, Vec<Packet>)>),
+    Relay(PacketBatch),
     /// A validated 4-tuple is owned by that worker (or by nobody any more): hand its datagrams over.
     Route { remote: SocketAddr, local: IpAddr, owner: Option<WorkerId> },
     /// End all sessions; no new ones come.

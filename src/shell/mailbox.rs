@@ -36,7 +36,7 @@ impl Letter for ToWorker {
     fn lane(&self) -> Lane {
         match self {
             ToWorker::Datagrams(datagrams) => Lane::Media(datagrams.len()),
-            ToWorker::Relay(tracks) => Lane::Media(tracks.iter().map(|(_, p)| p.len()).sum()),
+            ToWorker::Relay(packets) => Lane::Media(packets.len()),
             _ => Lane::Control,
         }
     }

@@ -230,6 +230,7 @@ impl Parts {
             version: env!("CARGO_PKG_VERSION"),
         };
         let crypto = Crypto::generate();
+        let ntp = ntp(SystemTime::now());
         let mut workers = Vec::new();
         for (i, (mailbox, udp)) in boxes.into_iter().zip(self.udp).enumerate() {
             let setup = WorkerSetup {
@@ -238,6 +239,7 @@ impl Parts {
                     workers: to_workers.len(),
                     candidates: self.candidates.clone(),
                     crypto: crypto.clone(),
+                    ntp,
                 },
                 rng: self.rng.fork(),
                 udp,
@@ -339,6 +341,15 @@ impl Drop for Ending {
             log::error!("cannot wake the main thread: {error}");
         }
     }
+}
+
+/// Seconds since 1900 and their fraction (RFC 3550 §4); 70 years of which 17 were leap years lie
+/// before 1970.
+fn ntp(now: SystemTime) -> u64 {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs() + (70 * 365 + 17) * 86_400;
+    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
+    seconds << 32 | fraction
 }
 
 fn seed() -> Result<[u8; 32], StartError> {

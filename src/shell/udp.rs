@@ -16,7 +16,7 @@ use libc::{c_int, iovec, mmsghdr};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::base::counters::{Counters, DropReason};
-use crate::worker::Transmit;
+use crate::worker::{Transmit, Transmits};
 use abi::{Control, Name, Received};
 
 mod abi;
@@ -203,13 +203,13 @@ impl UdpBatch {
     /// Sends `transmits` in order. Those that follow each other to one address from one address
     /// with one size (the last may be shorter) leave as one message. What the socket refuses is
     /// dropped and counted; nothing is tried twice but what only segmentation kept from leaving.
-    pub fn send(&mut self, transmits: &[Transmit], counters: &mut Counters) {
-        let mut rest = transmits;
+    pub fn send(&mut self, transmits: &Transmits, counters: &mut Counters) {
+        let mut rest = transmits.list();
         // So many at the head of `rest` leave one by one.
         let mut plain = 0;
         while !rest.is_empty() {
             self.plan(rest, plain);
-            let done = match self.send_messages(rest) {
+            let done = match self.send_messages(transmits, rest) {
                 Ok(messages) => {
                     let done = self.runs[messages - 1].end;
                     self.sent(&rest[..done], messages, counters);
@@ -324,21 +324,17 @@ impl UdpBatch {
     }
 
     /// One `sendmmsg` of the planned runs; how many of them left, at least one.
-    fn send_messages(&mut self, transmits: &[Transmit]) -> io::Result<usize> {
+    fn send_messages(&mut self, all: &Transmits, transmits: &[Transmit]) -> io::Result<usize> {
         // `IoSlice` is laid out as `iovec` (std says so) and keeps the payloads borrowed.
-        let mut slices = [IoSlice::new(&[]); SEND_DATAGRAMS];
-        for (slice, transmit) in slices.iter_mut().zip(transmits) {
-            *slice = IoSlice::new(&transmit.bytes);
-        }
+        let mut slices = [IoSlice::new(&[]); SEND_MESSAGES];
         // SAFETY: `mmsghdr` is a C struct of integers and pointers; all zeros is a value of it.
         let mut headers: [mmsghdr; SEND_MESSAGES] = unsafe { std::mem::zeroed() };
         let places = self.names.iter_mut().zip(self.controls.iter_mut());
-        let mut unused = &mut slices[..];
-        for ((header, run), (name, control)) in headers.iter_mut().zip(&self.runs).zip(places) {
-            // Runs have no gaps, so the next one's payloads are the next slices.
-            let (payloads, rest) = std::mem::take(&mut unused).split_at_mut(run.len());
-            unused = rest;
-            let first = &transmits[run.start];
+        let prepared = headers.iter_mut().zip(slices.iter_mut());
+        for (((header, slice), run), (name, control)) in prepared.zip(&self.runs).zip(places) {
+            let (first, last) = (&transmits[run.start], &transmits[run.end - 1]);
+            // Datagrams that follow each other are one stretch of bytes.
+            *slice = IoSlice::new(all.bytes(first.bytes.start..last.bytes.end));
             let ours = self.bound.is_none() && self.own.contains(&first.local);
             let source = ours.then_some(first.local);
             let segment = (run.len() > 1).then_some(first.bytes.len() as u16);
@@ -346,17 +342,16 @@ impl UdpBatch {
             // An address that this socket cannot reach has no name: the kernel refuses that one.
             header.msg_namelen = name.write(first.remote, self.v6).unwrap_or(0) as _;
             header.msg_name = ptr::from_mut(name).cast();
-            header.msg_iov = payloads.as_mut_ptr().cast::<iovec>();
-            header.msg_iovlen = run.len() as _;
+            header.msg_iov = ptr::from_mut(slice).cast::<iovec>();
+            header.msg_iovlen = 1;
             header.msg_controllen = control.write(source, self.v6, segment) as _;
             header.msg_control = ptr::from_mut(control).cast();
         }
         debug_assert!(!self.runs.is_empty() && self.runs.len() <= SEND_MESSAGES);
         // SAFETY: the first `runs.len()` of `headers` are filled (`plan` keeps to SEND_MESSAGES).
-        // Each points at a name, a control buffer and `run.len()` iovecs inside `slices`, split
-        // off with a bounds check, all valid for reads of the lengths beside them and alive until
-        // after the call, as are the payloads they borrow; the kernel writes only `msg_len`, and
-        // keeps no pointer.
+        // Each points at a name, a control buffer and one iovec of its own in `slices`, all valid for
+        // reads of the lengths beside them and alive until after the call, as are the payloads they
+        // borrow; the kernel writes only `msg_len`, and keeps no pointer.
         let count = check(unsafe {
             libc::sendmmsg(
                 self.socket.as_raw_fd(),

@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::mailbox::{Outbox, Receiver, Sender};
 use super::phase::{Phase, PhaseWatch};
 use super::udp::UdpBatch;
-use crate::base::counters::DropReason;
+use crate::base::counters::{DropReason, Stage};
 use crate::base::limits::DATAGRAM_BYTES_MAX;
 use crate::base::rng::Rng;
 use crate::room::mail::{ToGate, ToWorker};
@@ -52,6 +52,7 @@ pub fn run(setup: WorkerSetup) -> io::Result<()> {
         gate: Outbox::new(setup.gate),
         letters: Vec::new(),
         more: false,
+        arrived_after: Instant::now(),
         waiting: false,
     };
     let mut poll = setup.poll;
@@ -62,11 +63,32 @@ pub fn run(setup: WorkerSetup) -> io::Result<()> {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             result => result?,
         }
+        let now = Instant::now();
+        // What is found now came while the poll slept, or since the socket was looked into last.
+        if timeout != Some(Duration::ZERO) {
+            turn.arrived_after = now;
+        }
         // Edge-triggered: what is readable stays so, unsaid, until it is drained.
         turn.more |= events.iter().any(|event| event.token() == UDP);
-        turn.run(Instant::now())?;
+        turn.run(now)?;
     }
     Ok(())
+}
+
+/// Tells what the stages of a turn took.
+struct Stopwatch {
+    began: Instant,
+    last: Instant,
+}
+
+impl Stopwatch {
+    /// A stage ends now.
+    fn lap(&mut self, worker: &mut Worker, stage: Stage) -> Instant {
+        let now = Instant::now();
+        worker.counters_mut().stage(stage, now.saturating_duration_since(self.last));
+        self.last = now;
+        now
+    }
 }
 
 struct Turn {
@@ -78,6 +100,8 @@ struct Turn {
     letters: Vec<ToWorker>,
     /// The socket may hold more.
     more: bool,
+    /// Before this, nothing was in the socket that is still to be received.
+    arrived_after: Instant,
     /// Some mailbox was full.
     waiting: bool,
 }
@@ -97,31 +121,54 @@ impl Turn {
     }
 
     fn run(&mut self, now: Instant) -> io::Result<()> {
+        let mut watch = Stopwatch { began: now, last: now };
+        let arrived_after = self.arrived_after;
         if self.more {
-            self.more = self.receive(now)?;
+            self.more = self.receive(now, &mut watch)?;
         } else {
             self.read_letters(now);
         }
         if self.worker.poll_timeout().is_some_and(|at| at <= now) {
             self.worker.handle_timeout(now);
         }
-        self.worker.flush(now);
-        // Letters first: what a datagram makes its receiver do must meet workers that know.
-        self.deliver();
-        self.send();
+        watch.lap(&mut self.worker, Stage::Open);
+        self.worker.route(now);
+        watch.lap(&mut self.worker, Stage::Route);
+        let mut left = 0;
+        loop {
+            let more = self.worker.flush(now);
+            // Letters first: what a datagram makes its receiver do must meet workers that know.
+            self.deliver();
+            watch.lap(&mut self.worker, Stage::Seal);
+            let count = self.send();
+            let sent = watch.lap(&mut self.worker, Stage::Send);
+            let residence = sent.saturating_duration_since(arrived_after);
+            self.worker.counters_mut().residence.observe(residence, count as u64);
+            left += count;
+            if !more {
+                break;
+            }
+        }
+        let counters = self.worker.counters_mut();
+        counters.batches_out.observe(left);
+        counters.turns.observe(watch.last.saturating_duration_since(watch.began), 1);
         Ok(())
     }
 
     /// Whether the socket may hold more.
-    fn receive(&mut self, now: Instant) -> io::Result<bool> {
+    fn receive(&mut self, now: Instant, watch: &mut Stopwatch) -> io::Result<bool> {
         let mut datagrams = 0;
-        while datagrams < DATAGRAMS_PER_TURN {
-            let some = self.udp.receive()?;
+        let mut more = true;
+        while more && datagrams < DATAGRAMS_PER_TURN {
+            let before = watch.last;
+            more = self.udp.receive()?;
+            watch.lap(&mut self.worker, Stage::Receive);
+            self.arrived_after = before;
             // After receiving and before looking: a worker says where a 4-tuple belongs, then
             // answers on it, and the next datagram on it may be here already. So the letter is.
             self.read_letters(now);
-            if !some {
-                return Ok(false);
+            if !more {
+                break;
             }
             let worker = &mut self.worker;
             datagrams += self.udp.deliver(|remote, local, bytes| {
@@ -131,8 +178,10 @@ impl Turn {
                     worker.handle_datagram(now, remote, local, bytes);
                 }
             });
+            watch.lap(&mut self.worker, Stage::Open);
         }
-        Ok(true)
+        self.worker.counters_mut().batches_in.observe(datagrams);
+        Ok(more)
     }
 
     fn read_letters(&mut self, now: Instant) {
@@ -142,12 +191,15 @@ impl Turn {
         }
     }
 
-    fn send(&mut self) {
+    /// How many datagrams were given to the socket.
+    fn send(&mut self) -> usize {
         // Taken out for the call, since the counters live in the worker too.
         let mut transmits = std::mem::take(self.worker.transmits());
         self.udp.send(&transmits, self.worker.counters_mut());
+        let count = transmits.list().len();
         transmits.clear();
         *self.worker.transmits() = transmits;
+        count
     }
 
     fn deliver(&mut self) {

@@ -18,6 +18,7 @@ pub mod http;
 pub mod names;
 pub mod payload;
 pub mod rtcp;
+pub mod rtp;
 pub mod sdp;
 pub mod sdpfrag;
 pub mod signal;

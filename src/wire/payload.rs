@@ -15,22 +15,29 @@ pub fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
     }
 }
 
-/// Offsets of the counters in a VP8 payload descriptor (RFC 7741 §4.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Vp8Counters {
+/// The counters of a payload that must stay continuous, wherever its codec keeps them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
     /// Offset, width in bits (7 or 15) and value of the PictureID.
     pub picture_id: Option<(usize, u32, u16)>,
     /// Offset and value of TL0PICIDX.
     pub tl0_pic_idx: Option<(usize, u8)>,
-    /// Bytes of the descriptor.
-    pub length: usize,
 }
 
-/// Reads a VP8 payload descriptor (RFC 7741 §4.2); `None` if it is cut short.
-pub fn vp8_counters(payload: &[u8]) -> Option<Vp8Counters> {
-    let mut counters = Vp8Counters { picture_id: None, tl0_pic_idx: None, length: 1 };
+/// Reads them; none where the payload has none or is cut short.
+pub fn counters(codec: Codec, payload: &[u8]) -> Counters {
+    match codec {
+        Codec::Vp8 => vp8_counters(payload).map_or(Counters::default(), |(counters, _)| counters),
+        Codec::Vp9 { .. } => Counters { picture_id: vp9_picture_id(payload), tl0_pic_idx: None },
+        _ => Counters::default(),
+    }
+}
+
+/// A VP8 payload descriptor (RFC 7741 §4.2): its counters and its bytes; `None` if it is cut short.
+pub fn vp8_counters(payload: &[u8]) -> Option<(Counters, usize)> {
+    let mut counters = Counters::default();
     if payload.first()? & 0x80 == 0 {
-        return Some(counters);
+        return Some((counters, 1));
     }
     let extension = *payload.get(1)?;
     let mut at = 2;
@@ -45,8 +52,7 @@ pub fn vp8_counters(payload: &[u8]) -> Option<Vp8Counters> {
         payload.get(at)?;
         at += 1;
     }
-    counters.length = at;
-    Some(counters)
+    Some((counters, at))
 }
 
 /// Offset, width in bits (7 or 15) and value of the PictureID in a VP9 payload descriptor
@@ -95,7 +101,7 @@ pub fn write_tl0_pic_idx(payload: &mut [u8], offset: usize, value: u8) {
 fn vp8_starts_keyframe(payload: &[u8]) -> Option<bool> {
     let first = *payload.first()?;
     let begins_frame = first & 0x10 != 0 && first & 0x07 == 0;
-    let frame = payload.get(vp8_counters(payload)?.length)?;
+    let frame = payload.get(vp8_counters(payload)?.1)?;
     Some(begins_frame && frame & 0x01 == 0)
 }
 
@@ -161,17 +167,17 @@ mod tests {
         assert!(!starts_keyframe(Codec::Vp8, &[0x00, 0x00]));
         assert!(!starts_keyframe(Codec::Vp8, &[0x11, 0x00]));
         let full = [0x90, 0xf0, 0x81, 0x02, 0x07, 0x20, 0x00];
-        let counters = vp8_counters(&full).unwrap();
-        assert_eq!(counters.picture_id, Some((2, 15, 0x102)));
-        assert_eq!(counters.tl0_pic_idx, Some((4, 7)));
-        assert_eq!(counters.length, 6);
+        let (read, bytes) = vp8_counters(&full).unwrap();
+        assert_eq!(read.picture_id, Some((2, 15, 0x102)));
+        assert_eq!(read.tl0_pic_idx, Some((4, 7)));
+        assert_eq!(bytes, 6);
         assert!(starts_keyframe(Codec::Vp8, &full));
         for cut in 0..full.len() {
             assert!(!starts_keyframe(Codec::Vp8, &full[..cut]), "cut at {cut}");
         }
         assert_eq!(vp8_counters(&full[..5]), None, "cut before TID, Y and KEYIDX");
         let mut short_id = [0x90, 0x80, 0x05, 0x00];
-        assert_eq!(vp8_counters(&short_id).unwrap().picture_id, Some((2, 7, 5)));
+        assert_eq!(counters(Codec::Vp8, &short_id).picture_id, Some((2, 7, 5)));
         write_picture_id(&mut short_id, 2, 7, 200);
         assert_eq!(short_id[2], 200 & 0x7f);
     }

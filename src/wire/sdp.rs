@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use crate::base::limits::{SDP_BYTES_MAX, SDP_CANDIDATES_MAX, SDP_M_LINES_MAX};
+use crate::base::limits::{
+    SDP_BYTES_MAX, SDP_CANDIDATES_MAX, SDP_M_LINES_MAX, STREAMS_PER_PEER_MAX,
+};
 
 /// `str0m` keeps a mid in 16 bytes.
 const MID_CHARS_MAX: usize = 16;
@@ -137,6 +139,44 @@ fn check_media(media: &str) -> Result<(), SdpError> {
         Some("UDP/TLS/RTP/SAVPF" | "UDP/DTLS/SCTP" | "DTLS/SCTP") => Ok(()),
         _ => Err(SdpError::Unprotected),
     }
+}
+
+/// A stream that an offer names ahead of its first packet (RFC 5576 §4.1), and that of its
+/// retransmissions (RFC 5576 §4.2, `FID`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnouncedStream {
+    pub mid: String,
+    pub ssrc: u32,
+    pub rtx: Option<u32>,
+}
+
+/// The streams that an offer names, at most [`STREAMS_PER_PEER_MAX`].
+pub fn announced_streams(offer: &str) -> Vec<AnnouncedStream> {
+    let mut all = Vec::new();
+    for section in offer.split("\nm=").skip(1) {
+        let lines = || section.lines().map(str::trim_end);
+        let Some(mid) = lines().find_map(|line| line.strip_prefix("a=mid:")) else { continue };
+        let groups = lines().filter_map(|line| line.strip_prefix("a=ssrc-group:FID "));
+        let pairs: Vec<(u32, u32)> = groups
+            .filter_map(|group| {
+                let (first, second) = group.split_once(' ')?;
+                Some((first.parse().ok()?, second.trim().parse().ok()?))
+            })
+            .collect();
+        let named = lines().filter_map(|line| line.strip_prefix("a=ssrc:")?.split(' ').next());
+        for ssrc in named.filter_map(|ssrc| ssrc.parse::<u32>().ok()) {
+            let known = all.iter().any(|a: &AnnouncedStream| a.ssrc == ssrc);
+            if known || pairs.iter().any(|(_, rtx)| *rtx == ssrc) {
+                continue;
+            }
+            if all.len() >= STREAMS_PER_PEER_MAX {
+                return all;
+            }
+            let rtx = pairs.iter().find(|(of, _)| *of == ssrc).map(|(_, rtx)| *rtx);
+            all.push(AnnouncedStream { mid: mid.to_string(), ssrc, rtx });
+        }
+    }
+    all
 }
 
 /// What an m-line of an offer says about the rate at which it sends.

@@ -1,6 +1,7 @@
 //! How many entries each table has, for tests and simulation: what nobody needs must be gone.
 
 use super::Worker;
+use crate::media::packet::PacketBatch;
 
 /// Entries of a worker's tables.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,8 +39,8 @@ impl Worker {
     fn waiting(&self) -> usize {
         let letters = self.letters.len() + self.to_self.len() + self.outbox.len();
         let datagrams = self.handed_in.len() + self.handed.iter().map(Vec::len).sum::<usize>();
-        let inboxes: usize = self.tracks.iter().map(|(_, track)| track.inbox.len()).sum();
-        let relayed: usize = self.relayed.iter().map(Vec::len).sum();
-        letters + datagrams + inboxes + relayed + self.asking.len()
+        let inboxes: usize = self.tracks.iter().map(|track| track.cache.fresh_count()).sum();
+        let relayed: usize = self.relayed.iter().map(PacketBatch::len).sum();
+        letters + datagrams + inboxes + relayed + self.visits.len()
     }
 }

@@ -1,13 +1,15 @@
 //! Between `str0m`'s types and ours, and how each `Rtc` is configured.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use str0m::RtcConfig;
 use str0m::format::{Codec as StrCodec, CodecSpec, FormatParams};
-use str0m::media::{Frequency, MediaTime};
-use str0m::rtp::{Extension, ExtensionMap, ExtensionSerializer, ExtensionValues, VideoOrientation};
+use str0m::media::{Frequency, Mid};
+use str0m::rtp::{Extension, ExtensionMap, ExtensionSerializer, ExtensionValues};
+use str0m::{Rtc, RtcConfig};
 
-use crate::media::packet::Extensions;
+use super::slot::{Agreed, Line, SlotCodec};
+use super::streams::PayloadType;
+use crate::media::extensions::{DEPENDENCY_DESCRIPTOR_URI, ExtensionIds};
 use crate::wire::codec::{Codec, Kind};
 
 /// A codec that we forward; `None` for one that we do not.
@@ -35,12 +37,16 @@ pub fn kind(kind: str0m::media::MediaKind) -> Kind {
     }
 }
 
-/// The codecs and extensions that every peer may negotiate, ICE-lite, RTP mode. Payload types are
-/// ours only until the offer names its own.
+/// `str0m` has no media to report on.
+const NO_REPORTS: Duration = Duration::from_secs(24 * 3_600);
+
+/// The codecs and extensions that every peer may negotiate, ICE-lite. Payload types are ours only
+/// until the offer names its own.
 pub fn rtc_config() -> RtcConfig {
     let mut config = RtcConfig::new()
         .set_ice_lite(true)
-        .set_rtp_mode(true)
+        .set_rtcp_report_interval_audio(NO_REPORTS)
+        .set_rtcp_report_interval_video(NO_REPORTS)
         .clear_codecs()
         .enable_vp8(true)
         .enable_vp9(true)
@@ -67,38 +73,21 @@ fn extension_map() -> ExtensionMap {
     let mut map = ExtensionMap::standard();
     map.set(5, Extension::PlayoutDelay);
     map.set(6, Extension::VideoContentType);
-    map.set(
-        12,
-        Extension::with_serializer(DEPENDENCY_DESCRIPTOR_URI, DependencyDescriptorSerializer),
-    );
+    map.set(12, Extension::with_serializer(DEPENDENCY_DESCRIPTOR_URI, Unread));
     map
 }
 
-const DEPENDENCY_DESCRIPTOR_URI: &str =
-    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
-
-/// A dependency descriptor's bytes, carried through unread.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct DependencyDescriptor(Arc<[u8]>);
-
+/// `str0m` negotiates it, and sees none.
 #[derive(Debug)]
-struct DependencyDescriptorSerializer;
+struct Unread;
 
-impl ExtensionSerializer for DependencyDescriptorSerializer {
-    fn write_to(&self, buf: &mut [u8], values: &ExtensionValues) -> usize {
-        let Some(DependencyDescriptor(bytes)) = values.user_values.get() else {
-            return 0;
-        };
-        let Some(place) = buf.get_mut(..bytes.len()) else {
-            return 0;
-        };
-        place.copy_from_slice(bytes);
-        bytes.len()
+impl ExtensionSerializer for Unread {
+    fn write_to(&self, _: &mut [u8], _: &ExtensionValues) -> usize {
+        0
     }
 
-    fn parse_value(&self, buf: &[u8], values: &mut ExtensionValues) -> bool {
-        values.user_values.set(DependencyDescriptor(Arc::from(buf)));
-        true
+    fn parse_value(&self, _: &[u8], _: &mut ExtensionValues) -> bool {
+        false
     }
 
     fn is_video(&self) -> bool {
@@ -109,74 +98,60 @@ impl ExtensionSerializer for DependencyDescriptorSerializer {
         false
     }
 
-    /// The one-byte form holds 16 bytes (RFC 8285 §4.2); a template structure is longer.
-    fn requires_two_byte_form(&self, values: &ExtensionValues) -> bool {
-        values.user_values.get().is_some_and(|DependencyDescriptor(bytes)| bytes.len() > 16)
+    fn requires_two_byte_form(&self, _: &ExtensionValues) -> bool {
+        false
     }
 }
 
-fn hundredths(steps: u16) -> MediaTime {
-    MediaTime::new(u64::from(steps), Frequency::HUNDREDTHS)
+/// What each payload type was negotiated for.
+pub fn payload_types(rtc: &Rtc) -> Vec<(u8, PayloadType)> {
+    let mut all = Vec::new();
+    for params in rtc.codec_config().params() {
+        let Some(codec) = codec(&params.spec()) else { continue };
+        let repeats = params.fb_nack();
+        all.push((*params.pt(), PayloadType::Media { codec, repeats }));
+        if let Some(rtx) = params.resend() {
+            all.push((*rtx, PayloadType::Rtx { of: *params.pt() }));
+        }
+    }
+    all
 }
 
-/// The extensions of a received packet that go on to subscribers.
-pub fn extensions(values: &ExtensionValues) -> Extensions {
-    Extensions {
-        audio_level: values.audio_level.zip(values.voice_activity),
-        video_orientation: values.video_orientation.map(|o| o as u8),
-        video_content_type: values.video_content_type,
-        playout_delay: values.play_delay_min.zip(values.play_delay_max).map(|(least, most)| {
-            let steps = |time: MediaTime| time.rebase(Frequency::HUNDREDTHS).numer() as u16;
-            (steps(least), steps(most))
-        }),
-        dependency_descriptor: values.user_values.get().map(|DependencyDescriptor(b)| b.clone()),
+/// The extensions that were negotiated on any m-line: all of one transport agree on the ids
+/// (RFC 8843 §9.2.3).
+pub fn ids(rtc: &Rtc, mids: &[String]) -> ExtensionIds {
+    let mut ids = ExtensionIds::default();
+    let medias = mids.iter().filter_map(|mid| rtc.media(Mid::from(mid.as_str())));
+    medias.for_each(|media| read_ids(media.remote_extmap(), &mut ids));
+    ids
+}
+
+fn read_ids(map: &ExtensionMap, ids: &mut ExtensionIds) {
+    for (id, extension) in map.iter() {
+        if let Some(place) = ids.of_uri(extension.as_uri()) {
+            *place = id;
+        }
     }
 }
 
-/// Those extensions towards a subscriber; what it did not negotiate is left out by `str0m`.
-pub fn extension_values(from: &Extensions, descriptor: Option<Arc<[u8]>>) -> ExtensionValues {
-    let mut values = ExtensionValues {
-        audio_level: from.audio_level.map(|(level, _)| level),
-        voice_activity: from.audio_level.map(|(_, voice)| voice),
-        video_orientation: from.video_orientation.map(VideoOrientation::from),
-        video_content_type: from.video_content_type,
-        play_delay_min: from.playout_delay.map(|(least, _)| hundredths(least)),
-        play_delay_max: from.playout_delay.map(|(_, most)| hundredths(most)),
-        ..Default::default()
+/// What was negotiated for an m-line on which we send; `None` if there is none.
+pub fn agreed(rtc: &mut Rtc, mid: Mid, name: &str, line: Line) -> Option<Agreed> {
+    let (ssrc, rtx_ssrc) = {
+        let mut direct = rtc.direct_api();
+        let stream = direct.stream_tx_by_mid(mid, None)?;
+        (*stream.ssrc(), stream.rtx().map(|rtx| *rtx))
     };
-    if let Some(bytes) = descriptor {
-        values.user_values.set(DependencyDescriptor(bytes));
-    }
-    values
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn extensions_pass_unchanged() {
-        let descriptor: Arc<[u8]> = Arc::from(&[1u8, 2, 3, 4][..]);
-        let sent = Extensions {
-            audio_level: Some((-37, true)),
-            video_orientation: Some(3),
-            video_content_type: Some(1),
-            playout_delay: Some((0, 400)),
-            dependency_descriptor: Some(descriptor.clone()),
-        };
-        assert_eq!(extensions(&extension_values(&sent, Some(descriptor))), sent);
-        let nothing = Extensions::default();
-        assert_eq!(extensions(&extension_values(&nothing, None)), nothing);
-    }
-
-    #[test]
-    fn a_long_descriptor_takes_the_two_byte_form() {
-        let mut values = ExtensionValues::default();
-        assert!(!DependencyDescriptorSerializer.requires_two_byte_form(&values));
-        assert!(DependencyDescriptorSerializer.parse_value(&[7; 40], &mut values));
-        assert!(DependencyDescriptorSerializer.requires_two_byte_form(&values));
-        let mut buffer = [0; 64];
-        assert_eq!(DependencyDescriptorSerializer.write_to(&mut buffer, &values), 40);
-        assert_eq!(DependencyDescriptorSerializer.write_to(&mut [0; 8], &values), 0);
-    }
+    let media = rtc.media(mid)?;
+    let mut ids = ExtensionIds::default();
+    read_ids(media.remote_extmap(), &mut ids);
+    let params = rtc.codec_config().params();
+    let usable = media.remote_pts().iter().filter_map(|pt| {
+        let params = params.iter().find(|params| params.pt() == *pt)?;
+        let rtx = params.resend().map(|rtx| *rtx);
+        Some(SlotCodec { codec: codec(&params.spec())?, payload_type: **pt, rtx })
+    });
+    let codecs = usable.collect();
+    let kind = kind(media.kind());
+    let (name, cname) = (name.to_owned(), media.cname().to_owned());
+    Some(Agreed { line, mid, name, kind, codecs, ssrc, rtx_ssrc, cname, ids })
 }

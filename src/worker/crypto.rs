@@ -37,7 +37,8 @@ impl Crypto {
     /// workers: providers live as long as the process.
     #[expect(clippy::expect_used, reason = "at start, before there is anything to lose")]
     pub fn with(mut provider: CryptoProvider) -> Crypto {
-        provider.dtls_provider = Box::leak(Box::new(Tap(provider.dtls_provider)));
+        let tap = Tap { provider: provider.dtls_provider, shares: false };
+        provider.dtls_provider = Box::leak(Box::new(tap));
         let certificate = provider.dtls_provider.generate_certificate();
         Crypto {
             certificate: Arc::new(certificate.expect("the provider makes certificates")),

@@ -1,120 +1,221 @@
-//! What a client says about what it receives, weighed before `str0m` acts on it: `str0m` would
-//! send again whatever is asked for, as often as it is asked for, and believes what it is told.
+//! What a client says in RTCP about what it receives and sends, and what is done about it.
 
 #![expect(
     clippy::indexing_slicing,
     reason = "keys come from tables that forget a peer together with it; workers from their count"
 )]
 
-use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use super::Worker;
+use super::guard::AtWork;
 use super::mux::{FourTuple, PeerKey};
-use super::peer::Slot;
-use super::srtcp::{NotOpened, Srtcp};
+use super::peer::Peer;
+use super::slot::Slot;
 use crate::base::bucket::Bucket;
 use crate::base::counters::DropReason;
+use crate::base::ids::TrackId;
 use crate::base::limits::RTCP_PER_PEER;
 use crate::media::resend::ResendBudget;
-use crate::wire::rtcp;
+use crate::media::srtp::NotOpened;
+use crate::media::transport_cc::{SendHistory, Signal, Tally};
+use crate::wire::rtcp::{self, Packet, ReportBlock};
 
 /// A peer's RTCP.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Feedback {
     rate: Bucket,
-    /// From its first datagram on.
-    srtcp: Option<Srtcp>,
-    /// Of what we send to it, from the first sender report on.
-    own_srtcp: Option<Srtcp>,
+    /// Of ourselves as the receiver of what the client sends.
+    pub ssrc: u32,
     /// What may still be sent again to it.
     pub resends: ResendBudget,
-    /// The last compound, opened; and what is left of it.
-    plain: Vec<u8>,
-    kept: Vec<u8>,
+    /// When what left for it left.
+    pub history: SendHistory,
+    /// What it says of that.
+    pub signals: Tally,
+    /// The last report, and when the next is due while something flows.
+    pub reported: Option<Instant>,
+    pub report_due: Option<Instant>,
+    /// What its timer is set to.
+    pub armed: Option<Instant>,
 }
 
-/// Whether `str0m` takes a datagram for RTCP (RFC 5761 §4, with or without the marker bit).
+impl Feedback {
+    /// Nothing said or heard yet.
+    pub fn new(ssrc: u32) -> Feedback {
+        Feedback {
+            rate: Bucket::default(),
+            ssrc,
+            resends: ResendBudget::default(),
+            history: SendHistory::default(),
+            signals: Tally::default(),
+            reported: None,
+            report_due: None,
+            armed: None,
+        }
+    }
+}
+
+/// Whether a datagram is RTCP (RFC 5761 §4, with or without the marker bit).
 pub fn is_rtcp(datagram: &[u8]) -> bool {
     matches!(datagram, [128..=191, kind, ..] if matches!(kind & 0x7f, 64..=95))
 }
 
 impl Worker {
-    /// A datagram of RTCP as `str0m` may have it: as it is, or without what may not be sent again.
-    pub(super) fn weigh_rtcp<'a>(
+    /// A datagram of RTCP, opened in place and acted on.
+    pub(super) fn take_rtcp(
         &mut self,
+        now: Instant,
         key: PeerKey,
         tuple: FourTuple,
-        datagram: &'a [u8],
+        datagram: &mut [u8],
+    ) {
+        self.at_work = AtWork::Peer(key);
+        let compound = match self.open_rtcp(now, key, tuple, datagram) {
+            Ok(compound) => compound,
+            Err(reason) => return self.counters.drop(reason, 1),
+        };
+        for packet in rtcp::read(compound) {
+            match packet {
+                Packet::SenderReport { ssrc, info, blocks } => {
+                    self.peers[key.0].streams.sender_report(ssrc, &info, now);
+                    self.take_blocks(key, blocks.iter(), now);
+                }
+                Packet::ReceiverReport { blocks, .. } => {
+                    self.take_blocks(key, blocks.iter(), now);
+                }
+                Packet::Nack { media, missing, .. } => {
+                    self.answer_nack(key, media, missing.iter(), now);
+                }
+                Packet::Pli { media, .. } => self.want_picture(key, media, now),
+                Packet::Fir { entries, .. } => {
+                    entries.iter().for_each(|(media, _)| self.want_picture(key, media, now));
+                }
+                Packet::TransportFeedback(feedback) => {
+                    let Feedback { history, signals, .. } = &mut self.peers[key.0].feedback;
+                    let tell = |result| signals.take(Signal::Packet(result));
+                    let heard = history.feedback(&feedback, now, tell);
+                    self.counters.feedback_arrived += heard.arrived;
+                    self.counters.feedback_lost += heard.lost;
+                    self.counters.drop(DropReason::FeedbackUnknown, heard.unknown);
+                }
+                Packet::Remb { bits_per_second, .. } => {
+                    let signals = &mut self.peers[key.0].feedback.signals;
+                    signals.take(Signal::Estimate { bits_per_second });
+                }
+                Packet::SourceDescription | Packet::Bye { .. } => {}
+                _ => self.counters.drop(DropReason::RtcpUnused, 1),
+            }
+        }
+    }
+
+    fn open_rtcp<'a>(
+        &mut self,
         now: Instant,
-    ) -> Result<Cow<'a, [u8]>, DropReason> {
+        key: PeerKey,
+        tuple: FourTuple,
+        datagram: &'a mut [u8],
+    ) -> Result<&'a [u8], DropReason> {
         let peer = &mut self.peers[key.0];
-        let feedback = &mut peer.feedback;
-        if !feedback.rate.take(now, RTCP_PER_PEER) {
-            return Err(DropReason::RtcpRate);
+        if !peer.has_session() {
+            return Err(DropReason::RtcpForged);
         }
-        if feedback.srtcp.is_none() {
-            let keys = peer.keys.get().ok_or(DropReason::RtcpForged)?;
-            let provider = &self.config.crypto.provider;
-            feedback.srtcp = Srtcp::new(provider, keys.profile, &keys.material, keys.from_client);
-        }
-        let srtcp = feedback.srtcp.as_mut().ok_or(DropReason::RtcpForged)?;
-        let index = srtcp.open(datagram, &mut feedback.plain).map_err(|e| match e {
+        let session = peer.session().ok_or(DropReason::RtcpForged)?;
+        let compound = session.inbound.open_rtcp(datagram).map_err(|e| match e {
             NotOpened::Forged => DropReason::RtcpForged,
             NotOpened::Replayed => DropReason::RtcpReplay,
         })?;
         peer.paths.heard(tuple, now);
-        if let Some(round_trip) = round_trip(&feedback.plain, &peer.slots, now) {
-            feedback.resends.measured(round_trip);
+        match peer.feedback.rate.take(now, RTCP_PER_PEER) {
+            true => Ok(compound),
+            false => Err(DropReason::RtcpRate),
         }
-        feedback.kept.clear();
-        let (slots, resends) = (&mut peer.slots, &mut feedback.resends);
-        let left_out = rtcp::keep_allowed(&feedback.plain, &mut feedback.kept, |ssrc, seq| {
-            let slot = slots.iter_mut().find(|s| s.sends(ssrc));
-            slot.is_some_and(|s| s.sent.grant(seq, now, resends))
-        });
-        if feedback.kept == feedback.plain {
-            return Ok(Cow::Borrowed(datagram));
-        }
-        self.counters.drop(DropReason::NackRefused, left_out.retransmissions);
-        self.counters.drop(DropReason::RtcpUnused, left_out.unused);
-        // The sender's SSRC stands in the first packet, which may be gone.
-        let sealed = srtcp.seal(&feedback.kept, index);
-        Ok(Cow::Owned(sealed.unwrap_or_default()))
     }
 
-    /// A sender report leaves, as `str0m` protected it: what it is called by the client that
-    /// received it, and when it left.
-    pub(super) fn note_report(&mut self, key: PeerKey, datagram: &[u8], now: Instant) {
+    /// The round trip is as long as the longest that a compound's blocks say.
+    fn take_blocks(
+        &mut self,
+        key: PeerKey,
+        blocks: impl Iterator<Item = ReportBlock>,
+        now: Instant,
+    ) {
+        let Peer { slots, feedback, .. } = &mut self.peers[key.0];
+        let mut longest = None;
+        for block in blocks.filter(|block| slots.iter().any(|s| s.agreed.ssrc == block.ssrc)) {
+            let round_trip = round_trip(&block, slots, now);
+            longest = longest.max(round_trip);
+            let fraction_lost = block.fraction_lost;
+            feedback.signals.take(Signal::Report { fraction_lost, round_trip });
+        }
+        if let Some(longest) = longest {
+            feedback.resends.measured(longest);
+        }
+    }
+
+    /// Sends again what may be sent again.
+    fn answer_nack(
+        &mut self,
+        key: PeerKey,
+        media: u32,
+        missing: impl Iterator<Item = u16>,
+        now: Instant,
+    ) {
         let peer = &mut self.peers[key.0];
-        let feedback = &mut peer.feedback;
-        if feedback.own_srtcp.is_none() {
-            let Some(keys) = peer.keys.get() else { return };
-            let provider = &self.config.crypto.provider;
-            let from_client = !keys.from_client;
-            feedback.own_srtcp = Srtcp::new(provider, keys.profile, &keys.material, from_client);
-        }
-        let Some(srtcp) = &mut feedback.own_srtcp else { return };
-        if srtcp.open(datagram, &mut feedback.plain).is_err() {
-            return;
-        }
-        for (ssrc, name) in rtcp::sender_reports(&feedback.plain) {
-            if let Some(slot) = peer.slots.iter_mut().find(|s| s.sends(ssrc)) {
-                slot.reported = [slot.reported[1], Some((name, now))];
+        let slot = peer.slots.iter().find(|slot| slot.agreed.ssrc == media);
+        let place = slot.map(|slot| (slot.agreed.line, slot.track));
+        let track = place.and_then(|(_, track)| self.tracks.get(track?.id));
+        let send_time = self.clock.send_time(now);
+        let (mut refused, mut resent) = (0, 0);
+        let out = (&mut self.transmits, &mut self.counters);
+        match place.and_then(|(line, _)| peer.sending(line, now, send_time, out)) {
+            Some((slot, mut to)) => {
+                for seq in missing {
+                    let packet = || {
+                        let (ssrc, number) = slot.origin(seq)?;
+                        track?.cache.get(ssrc, number)
+                    };
+                    let granted = to.resends.may_grant(now)
+                        && packet().is_some_and(|packet| slot.resend(&packet, &mut to));
+                    refused += u64::from(!granted);
+                    resent += u64::from(granted);
+                }
             }
+            None => refused += missing.count() as u64,
+        }
+        self.counters.drop(DropReason::NackRefused, refused);
+        self.counters.packets_resent += resent;
+    }
+
+    /// Asks the client for a keyframe of a track that it sends; `false` while no stream of it is
+    /// known, or nothing can be sent yet.
+    pub(super) fn request_keyframe(&mut self, key: PeerKey, track: TrackId) -> bool {
+        let peer = &mut self.peers[key.0];
+        let Some(media) = peer.streams.newest(track) else {
+            return false;
+        };
+        let ssrc = peer.feedback.ssrc;
+        peer.send_rtcp(&mut self.transmits, |out, _, _| {
+            rtcp::pli(out, ssrc, media);
+            true
+        })
+    }
+
+    /// A picture is missing in the slot that sends a stream.
+    fn want_picture(&mut self, key: PeerKey, media: u32, now: Instant) {
+        let slot = self.peers[key.0].slots.iter().find(|slot| slot.agreed.ssrc == media);
+        if let Some(track) = slot.and_then(|slot| slot.track) {
+            self.want_keyframe(track, now);
         }
     }
 }
 
-/// The time from a sender report to a reception report that names it, less what the client kept it
-/// for (RFC 3550 §6.4.1); the longest, if there are several.
-fn round_trip(compound: &[u8], slots: &[Slot], now: Instant) -> Option<Duration> {
-    let measured = rtcp::reception_reports(compound).filter_map(|(ssrc, name, kept)| {
-        let slot = slots.iter().find(|s| s.sends(ssrc))?;
-        // A client on `str0m` rounds the name.
-        let mut reported = slot.reported.iter().flatten();
-        let (_, left) = reported.find(|(own, _)| own.abs_diff(name) <= 1)?;
-        now.saturating_duration_since(*left).checked_sub(kept)
-    });
-    measured.max()
+/// The time from a sender report to a block that names it, less what the client kept it for
+/// (RFC 3550 §6.4.1).
+fn round_trip(block: &ReportBlock, slots: &[Slot], now: Instant) -> Option<Duration> {
+    let slot = slots.iter().find(|slot| slot.agreed.ssrc == block.ssrc)?;
+    // A client on `str0m` rounds the name.
+    let mut reported = slot.reported.iter().flatten();
+    let (_, left) = reported.find(|(own, _)| own.abs_diff(block.last_report) <= 1)?;
+    let kept = Duration::from_micros((u64::from(block.delay) * 1_000_000) >> 16);
+    now.saturating_duration_since(*left).checked_sub(kept)
 }

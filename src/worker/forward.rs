@@ -5,36 +5,43 @@
     reason = "keys come from tables that forget a peer together with it; workers from their count"
 )]
 
-use std::collections::BTreeMap;
 use std::time::Instant;
-
-use str0m::media::Mid;
 
 use super::guard::AtWork;
 use super::mux::PeerKey;
-use super::tracks::Origin;
-use super::{Timer, Worker};
+use super::slot::Line;
+use super::tracks::{Origin, TrackKey};
+use super::{Datagram, Timer, Worker};
 use crate::base::counters::DropReason;
 use crate::base::ids::{TrackId, WorkerId};
+use crate::base::limits::{DATAGRAM_OUT_BYTES_MAX, FLUSH_BYTES};
 use crate::media::packet::Packet;
 use crate::room::mail::{Outgoing, RoomLetter, ToWorker, TrackLetter, TrackRef};
 use crate::wire::codec::Kind;
 
+/// One slot that gets one track's packets of this turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Visit {
+    peer: PeerKey,
+    line: Line,
+    track: TrackKey,
+}
+
 impl Worker {
     /// A packet of a track that a peer of this worker publishes.
-    pub(super) fn take_packet(&mut self, id: TrackId, mut packet: Packet, now: Instant) {
+    pub(super) fn take_packet(&mut self, id: TrackId, mut packet: Packet<'_>, now: Instant) {
         let Some(local) = self.tracks.local(id) else {
             return;
         };
         if local.muted {
             return self.counters.drop(DropReason::Muted, 1);
         }
-        packet.take = local.take;
-        let codec = packet.codec;
+        packet.head.take = local.take;
+        let codec = packet.head.codec;
         let news = local.codec != Some(codec);
         let first = local.codec.is_none();
         local.codec = Some(codec);
-        if packet.starts_keyframe && codec.kind() == Kind::Video {
+        if packet.head.starts_keyframe && codec.kind() == Kind::Video {
             self.counters.keyframes += 1;
             local.keyframes.arrived();
             self.deadlines.clear(Timer::Keyframe(id));
@@ -48,81 +55,99 @@ impl Worker {
                 ToWorker::Room(peer.room.clone(), RoomLetter::TrackCodec { track: id, codec });
             self.letters.push(Outgoing::Worker(peer.address.home, letter));
         }
-        self.tracks.push(id, [packet]);
+        if packet.bytes() > DATAGRAM_OUT_BYTES_MAX {
+            self.counters.drop(DropReason::Oversize, 1);
+        } else if !self.tracks.push(id, &packet) {
+            self.counters.drop(DropReason::TrackFull, 1);
+        }
     }
 
-    /// End of the turn: each subscriber is visited once with all packets that came for it.
-    pub fn flush(&mut self, now: Instant) {
+    /// Near the end of the turn: finds who gets what of all that came in.
+    pub fn route(&mut self, now: Instant) {
         self.guard(now, |worker| worker.settle(now));
-        let mut visits: BTreeMap<PeerKey, Vec<(Mid, usize)>> = BTreeMap::new();
-        let mut batches: Vec<(TrackId, Vec<Packet>)> = Vec::new();
-        for id in self.tracks.take_dirty() {
-            let Some(track) = self.tracks.get_mut(id) else {
-                continue;
-            };
-            let packets = std::mem::take(&mut track.inbox);
-            for (key, mid) in &track.subscribers {
-                visits.entry(*key).or_default().push((*mid, batches.len()));
+        self.plan_visits();
+    }
+
+    /// End of the turn, after [`Worker::route`]: each subscriber is visited once with all packets
+    /// that came for it. `true` if there is more than is sent at once: send what there is, and call
+    /// again before anything else comes in.
+    pub fn flush(&mut self, now: Instant) -> bool {
+        while self.visited < self.visits.len() {
+            if self.transmits.end() >= FLUSH_BYTES {
+                return true;
             }
-            if let Origin::Local(local) = &track.origin {
-                for worker in &local.relays {
-                    self.counters.packets_relayed += packets.len() as u64;
-                    let copies = packets.iter().map(Packet::detached).collect();
-                    self.relayed[worker.index()].push((id, copies));
+            let peer = self.visits[self.visited].peer;
+            let rest = self.visits[self.visited..].iter();
+            let count = rest.take_while(|visit| visit.peer == peer).count();
+            let visits = self.visited..self.visited + count;
+            self.visited = visits.end;
+            self.guard(now, |worker| {
+                for at in visits {
+                    worker.serve(worker.visits[at], now);
                 }
-            }
-            batches.push((id, packets));
+            });
         }
-        for (key, slots) in visits {
-            self.guard(now, |worker| worker.serve(key, &slots, &batches, now));
-        }
-        self.give_back(batches);
+        self.visited = 0;
+        self.visits.clear();
+        self.tracks.settle();
         self.guard(now, |worker| worker.settle(now));
         self.post();
+        false
     }
 
-    fn serve(
-        &mut self,
-        key: PeerKey,
-        slots: &[(Mid, usize)],
-        batches: &[(TrackId, Vec<Packet>)],
-        now: Instant,
-    ) {
-        self.at_work = AtWork::Peer(key);
-        if !self.peers.contains(key.0) {
-            // Its room ended in this very turn.
-            return;
-        }
-        let mut wants = Vec::new();
-        let mut written = 0;
-        for (mid, batch) in slots {
-            let (_, packets) = &batches[*batch];
-            let peer = &mut self.peers[key.0];
-            let sent = peer.send(*mid, packets, now, &mut self.counters);
-            written += sent.packets;
-            if sent.wants_keyframe
-                && let Some(track) = peer.slot_of(*mid).and_then(|s| s.track)
-            {
-                wants.push(track);
+    /// Who gets something in this turn, by peer, so that each is visited once; and what other
+    /// workers get.
+    fn plan_visits(&mut self) {
+        for key in self.tracks.dirty() {
+            let Some(track) = self.tracks.at(*key) else {
+                continue;
+            };
+            let subscribers = track.subscribers.iter();
+            self.visits.extend(subscribers.map(|&(peer, line)| Visit { peer, line, track: *key }));
+            if let Origin::Local(local) = &track.origin {
+                for worker in &local.relays {
+                    self.counters.packets_relayed += track.cache.fresh_count() as u64;
+                    let batch = &mut self.relayed[worker.index()];
+                    track.cache.fresh().for_each(|packet| batch.push(track.id, &packet));
+                }
             }
         }
-        if written > 0 {
-            self.counters.packets_forwarded += written;
-            self.tick(key, now);
+        // Subscribers came in any order; the tracks of one stay in the order in which they got
+        // their first packet.
+        self.visits.sort_by_key(|visit| visit.peer);
+    }
+
+    fn serve(&mut self, Visit { peer: key, line, track }: Visit, now: Instant) {
+        self.at_work = AtWork::Peer(key);
+        // Either may have ended in this very turn.
+        let (Some(peer), Some(track)) = (self.peers.get_mut(key.0), self.tracks.at(track)) else {
+            return;
+        };
+        let send_time = self.clock.send_time(now);
+        let out = (&mut self.transmits, &mut self.counters);
+        let Some((slot, mut sending)) = peer.sending(line, now, send_time, out) else {
+            return;
+        };
+        let sent = slot.send(track.cache.fresh(), &mut sending);
+        let wanted = slot.track.filter(|_| sent.wants_keyframe);
+        self.counters.packets_forwarded += sent.packets;
+        if sent.packets > 0 && peer.feedback.armed.is_none() {
+            self.will_report(key, now);
         }
-        for track in wants {
+        if let Some(track) = wanted {
             self.want_keyframe(track, now);
         }
     }
 
-    /// The inboxes keep their memory for the next turn.
-    fn give_back(&mut self, batches: Vec<(TrackId, Vec<Packet>)>) {
-        for (id, mut packets) in batches {
-            packets.clear();
-            if let Some(track) = self.tracks.get_mut(id).filter(|t| t.inbox.is_empty()) {
-                track.inbox = packets;
-            }
+    /// [`Worker::route`] and [`Worker::flush`] to its end; all that leaves, each with its bytes. For tests and simulation.
+    pub fn flush_all(&mut self, now: Instant) -> Vec<Datagram> {
+        let mut datagrams = Vec::new();
+        self.route(now);
+        while self.flush(now) {
+            datagrams.extend(self.transmits.take());
         }
+        datagrams.extend(self.transmits.take());
+        datagrams
     }
 
     /// What was collected for other workers, one letter each.
@@ -182,10 +207,14 @@ impl Worker {
         };
         let (key, due) = (local.peer, local.keyframes.is_due(now));
         self.at_work = AtWork::Peer(key);
-        let asked = due && self.peers[key.0].request_keyframe(id);
+        let asked = due && self.request_keyframe(key, id);
         if asked {
             self.counters.keyframe_requests += 1;
-            self.asking.push(key);
+        }
+        let Some(local) = self.tracks.local(id) else {
+            return;
+        };
+        if asked {
             local.keyframes.asked(now);
         }
         match local.keyframes.deadline(now) {

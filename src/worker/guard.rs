@@ -106,7 +106,7 @@ mod tests {
     fn worker(now: Instant) -> Worker {
         let candidates: Vec<SocketAddr> = vec!["127.0.0.1:9".parse().unwrap()];
         let crypto = Crypto::generate();
-        let config = WorkerConfig { id: WorkerId(0), workers: 1, candidates, crypto };
+        let config = WorkerConfig { id: WorkerId(0), workers: 1, candidates, crypto, ntp: 0 };
         Worker::new(config, Rng::from_seed([1; 32]), now)
     }
 

@@ -5,7 +5,6 @@
     reason = "keys come from tables that forget a peer together with it; workers from their count"
 )]
 
-use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -16,25 +15,24 @@ use super::feedback::is_rtcp;
 use super::guard::{AtWork, contained};
 use super::mux::{FourTuple, Owner, PeerKey};
 use super::paths::{Move, Path, TUPLE_KEPT};
-use super::srtp::Srtp;
-use super::{Timer, Transmit, Worker};
+use super::streams::Taken;
+use super::{Timer, Worker};
 use crate::base::counters::DropReason;
 use crate::base::ids::WorkerId;
 use crate::base::limits::{DATAGRAM_OUT_BYTES_MAX, PUBLISHER_SILENCE_MAX};
 use crate::room::mail::{HandedDatagram, Outgoing, Role, ToGate, ToWorker};
 use crate::wire::demux::{Protocol, classify};
-use crate::wire::rtcp::begins_with_sender_report;
 use crate::wire::signal::LeaveReason;
 use crate::wire::{stun, ufrag};
 
 impl Worker {
-    /// One datagram from the socket: `remote` sent it to `local`.
+    /// One datagram from the socket: `remote` sent it to `local`. It is opened where it is.
     pub fn handle_datagram(
         &mut self,
         now: Instant,
         remote: SocketAddr,
         local: IpAddr,
-        bytes: &[u8],
+        bytes: &mut [u8],
     ) {
         self.counters.datagrams_in += 1;
         self.counters.bytes_in += bytes.len() as u64;
@@ -50,7 +48,7 @@ impl Worker {
         now: Instant,
         tuple: FourTuple,
         via: WorkerId,
-        bytes: &[u8],
+        bytes: &mut [u8],
     ) {
         self.at_work = AtWork::Nothing;
         match classify(bytes) {
@@ -68,12 +66,34 @@ impl Worker {
             // ICE-lite sends no checks, so nothing but requests concerns us (RFC 8445 §2.5).
             Protocol::StunOther => self.counters.drop(DropReason::MalformedStun, 1),
             Protocol::Unknown => self.counters.drop(DropReason::UnknownProtocol, 1),
-            Protocol::Dtls | Protocol::Srtp => match self.mux.owner(tuple) {
-                Some(Owner::Peer(key)) => self.receive(now, key, tuple, bytes),
-                Some(Owner::Worker(owner)) => self.hand_over(now, tuple, via, owner, bytes),
-                None => self.counters.drop(DropReason::UnknownAddress, 1),
-            },
+            protocol @ (Protocol::Dtls | Protocol::Srtp) => {
+                let is_dtls = protocol == Protocol::Dtls;
+                match self.mux.owner(tuple) {
+                    Some(Owner::Peer(key)) if is_dtls => self.receive(now, key, tuple, bytes),
+                    Some(Owner::Peer(key)) if is_rtcp(bytes) => {
+                        self.take_rtcp(now, key, tuple, bytes)
+                    }
+                    Some(Owner::Peer(key)) => self.take_rtp(now, key, tuple, bytes),
+                    Some(Owner::Worker(owner)) => self.hand_over(now, tuple, via, owner, bytes),
+                    None => self.counters.drop(DropReason::UnknownAddress, 1),
+                }
+            }
         }
+    }
+
+    fn take_rtp(&mut self, now: Instant, key: PeerKey, tuple: FourTuple, bytes: &mut [u8]) {
+        self.at_work = AtWork::Peer(key);
+        match self.peers[key.0].take_media(bytes, tuple, now) {
+            Ok(Taken { track, packet }) => {
+                self.counters.packets_in += 1;
+                self.take_packet(track, packet, now);
+            }
+            Err(reason @ (DropReason::RtpForged | DropReason::RtpReplay)) => {
+                return self.counters.drop(reason, 1);
+            }
+            Err(reason) => self.counters.drop(reason, 1),
+        }
+        self.will_report(key, now);
     }
 
     /// To the owner, once: what already came from another worker is not passed on again.
@@ -115,6 +135,7 @@ impl Worker {
             self.counters.drop(DropReason::UnknownUfrag, 1);
             return;
         };
+        self.at_work = AtWork::Peer(key);
         match self.admit(now, (key, tuple), via, bytes) {
             Ok(()) => {
                 self.receive(now, key, tuple, bytes);
@@ -155,7 +176,7 @@ impl Worker {
                 // The client's port was used before, by a peer that is about to end.
                 self.peers[other.0].paths.remove(tuple);
             }
-            self.route(tuple, via, Some(self.config.id));
+            self.tell_route(tuple, via, Some(self.config.id));
         }
         Ok(())
     }
@@ -174,8 +195,9 @@ impl Worker {
             Move::To(tuple) => {
                 self.deadlines.clear(Timer::Path(key));
                 let id = peer.address.participant;
-                log::info!("path {:?} {id}: {sends_to} is silent, {}", peer.room, tuple.remote);
-                peer.sends_to = Some(tuple.remote);
+                let (from, to) = (sends_to.remote, tuple.remote);
+                log::info!("path {:?} {id}: from {from} to {to}", peer.room);
+                peer.sends_to = Some(tuple);
                 self.counters.path_moves += 1;
                 if let Err(error) = peer.move_to(tuple, now) {
                     log::debug!("{id}: {error}");
@@ -187,11 +209,11 @@ impl Worker {
 
     pub(super) fn release_path(&mut self, key: PeerKey, path: Path) {
         self.mux.release(path.tuple, Owner::Peer(key));
-        self.route(path.tuple, path.via, None);
+        self.tell_route(path.tuple, path.via, None);
     }
 
     /// Tells the worker to which the kernel gives a 4-tuple's datagrams where they belong.
-    fn route(&mut self, tuple: FourTuple, via: WorkerId, owner: Option<WorkerId>) {
+    fn tell_route(&mut self, tuple: FourTuple, via: WorkerId, owner: Option<WorkerId>) {
         if via != self.config.id {
             let FourTuple { remote, local } = tuple;
             let letter = ToWorker::Route { remote, local, owner };
@@ -216,33 +238,16 @@ impl Worker {
         })
     }
 
+    /// What is for `str0m`: ICE and DTLS.
     fn receive(&mut self, now: Instant, key: PeerKey, tuple: FourTuple, bytes: &[u8]) {
         self.at_work = AtWork::Peer(key);
-        let mut bytes = Cow::Borrowed(bytes);
-        if is_rtcp(&bytes) {
-            match self.weigh_rtcp(key, tuple, &bytes, now) {
-                Ok(Cow::Owned(kept)) if kept.is_empty() => return,
-                Ok(Cow::Owned(kept)) => bytes = Cow::Owned(kept),
-                Ok(Cow::Borrowed(_)) => {}
-                Err(reason) => return self.counters.drop(reason, 1),
-            }
-        } else if classify(&bytes) == Protocol::Srtp {
-            // A forged stream must not use up what the client may send.
-            if !self.is_of_the_client(key, &bytes, now) {
-                return self.counters.drop(DropReason::RtpForged, 1);
-            }
-            if !self.peers[key.0].may_send(bytes.len(), now) {
-                return self.counters.drop(DropReason::MediaRate, 1);
-            }
-        }
-        let Some(receive) = self.parse(tuple, &bytes) else {
+        let Some(receive) = self.parse(tuple, bytes) else {
             self.counters.drop(DropReason::Refused, 1);
             return;
         };
         // An error is about this datagram: whoever is on the path could have sent it, so it
         // never ends a session by itself.
         let peer = &mut self.peers[key.0];
-        peer.arrived_on = Some(tuple);
         match contained(|| peer.rtc.handle_input(Input::Receive(now, receive))) {
             Some(Ok(())) => {}
             Some(Err(error)) => {
@@ -252,18 +257,6 @@ impl Worker {
             None => return self.break_off(key, now),
         }
         self.drain(key, now);
-        if let Some(peer) = self.peers.get_mut(key.0) {
-            peer.arrived_on = None;
-        }
-    }
-
-    fn is_of_the_client(&mut self, key: PeerKey, datagram: &[u8], now: Instant) -> bool {
-        let peer = &mut self.peers[key.0];
-        let (keys, provider) = (&peer.keys, &self.config.crypto.provider);
-        peer.verified.admit(datagram, now, || {
-            let keys = keys.get()?;
-            Srtp::new(provider, keys.profile, &keys.material, keys.from_client)
-        })
     }
 
     /// Calls `str0m` as it asked.
@@ -291,22 +284,24 @@ impl Worker {
             };
             match output {
                 Ok(Output::Transmit(transmit)) => {
-                    // Answers to checks go wherever those came from.
-                    if !matches!(classify(&transmit.contents), Protocol::StunOther) {
-                        peer.sends_to = Some(transmit.destination);
+                    let bytes = &transmit.contents[..];
+                    let (local, remote) = (transmit.source.ip(), transmit.destination);
+                    match classify(bytes) {
+                        // Sealed with keys that nobody has (see `tap`).
+                        Protocol::Srtp => continue,
+                        // Answers to checks go wherever those came from.
+                        Protocol::StunOther | Protocol::StunRequest { .. } => {}
+                        Protocol::Dtls | Protocol::Unknown => {
+                            let tuple = peer.paths.by_remote(remote);
+                            let tuple = tuple.unwrap_or(FourTuple { remote, local });
+                            peer.sends_to.get_or_insert(tuple);
+                        }
                     }
-                    if transmit.contents.len() > DATAGRAM_OUT_BYTES_MAX {
+                    if bytes.len() > DATAGRAM_OUT_BYTES_MAX {
                         self.counters.drop(DropReason::Oversize, 1);
-                        continue;
+                    } else {
+                        self.transmits.push(local, remote, bytes);
                     }
-                    if begins_with_sender_report(&transmit.contents) {
-                        self.note_report(key, &transmit.contents, now);
-                    }
-                    self.transmits.push(Transmit {
-                        local: transmit.source.ip(),
-                        remote: transmit.destination,
-                        bytes: transmit.contents.into(),
-                    });
                 }
                 Ok(Output::Event(event)) => self.event(key, event, now),
                 Ok(Output::Timeout(at)) => {
@@ -326,24 +321,7 @@ impl Worker {
 
     fn event(&mut self, key: PeerKey, event: Event, now: Instant) {
         match event {
-            Event::RtpPacket(packet) => {
-                self.counters.packets_in += 1;
-                let peer = &mut self.peers[key.0];
-                if let Some(tuple) = peer.arrived_on {
-                    peer.paths.heard(tuple, now);
-                }
-                match peer.ingest(packet) {
-                    Ok((track, packet)) => self.take_packet(track, packet, now),
-                    Err(reason) => self.counters.drop(reason, 1),
-                }
-            }
             Event::Connected => self.connected(key, now),
-            Event::KeyframeRequest(request) => {
-                let slot = self.peers[key.0].slot_of(request.mid);
-                if let Some(track) = slot.and_then(|s| s.track) {
-                    self.want_keyframe(track, now);
-                }
-            }
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
                 let peer = &self.peers[key.0];
                 let id = peer.address.participant;
@@ -375,7 +353,9 @@ impl Worker {
         let (id, room, session) =
             (peer.address.participant, peer.room.clone(), peer.address.session);
         match peer.sends_to {
-            Some(remote) => log::info!("connected {room:?} {id}: {remote}, {}", self.config.id),
+            Some(FourTuple { remote, .. }) => {
+                log::info!("connected {room:?} {id}: {remote}, {}", self.config.id)
+            }
             None => log::info!("connected {room:?} {id}: {}", self.config.id),
         }
         if peer.role == Role::Whip {

@@ -26,9 +26,9 @@ impl Worker {
         });
     }
 
-    /// Opens letters to this worker itself and the datagrams that others handed over, and lets
-    /// what was asked of peers leave, until nothing is left of any. Each is taken out before it is
-    /// worked on: what a fault interrupts is that one alone, and the rest is of other rooms.
+    /// Opens letters to this worker itself and the datagrams that others handed over, until nothing
+    /// is left of either. Each is taken out before it is worked on: what a fault interrupts is that
+    /// one alone, and the rest is of other rooms.
     pub(super) fn settle(&mut self, now: Instant) {
         loop {
             for outgoing in std::mem::take(&mut self.letters) {
@@ -39,13 +39,11 @@ impl Worker {
                     outgoing => self.outbox.push(outgoing),
                 }
             }
-            if let Some(key) = self.asking.pop() {
-                self.tick(key, now);
-            } else if let Some(letter) = self.to_self.pop_front() {
+            if let Some(letter) = self.to_self.pop_front() {
                 self.open(now, letter);
             } else if let Some(datagram) = self.handed_in.pop_front() {
-                let HandedDatagram { received, remote, local, via, bytes } = datagram;
-                self.take_datagram(received, FourTuple { remote, local }, via, &bytes);
+                let HandedDatagram { received, remote, local, via, mut bytes } = datagram;
+                self.take_datagram(received, FourTuple { remote, local }, via, &mut bytes);
             } else {
                 return;
             }
@@ -73,11 +71,10 @@ impl Worker {
                 }
             }
             ToWorker::Datagrams(datagrams) => self.handed_in.extend(datagrams),
-            ToWorker::Relay(batches) => {
-                for (id, packets) in batches {
-                    let count = packets.len() as u64;
-                    if !self.tracks.push(id, packets) {
-                        self.counters.drop(DropReason::UnknownStream, count);
+            ToWorker::Relay(packets) => {
+                for (id, packet) in packets.iter() {
+                    if !self.tracks.push(id, &packet) {
+                        self.counters.drop(DropReason::UnknownStream, 1);
                     }
                 }
             }
@@ -144,10 +141,10 @@ impl Worker {
         self.at_work = AtWork::Peer(key);
         let peer = &mut self.peers[key.0];
         let connected = peer.connected;
-        let Some(slot) = peer.slots.iter_mut().find(|s| s.name == mid) else {
+        let Some(slot) = peer.slots.iter_mut().find(|s| s.agreed.name == mid) else {
             return;
         };
-        let place = (key, slot.mid);
+        let place = (key, slot.agreed.line);
         let old = slot.track;
         slot.assign(track);
         let asks = connected && slot.ask(now);
@@ -155,7 +152,7 @@ impl Worker {
             self.tracks.unsubscribe(old.id, place);
         }
         let Some(track) = track else { return };
-        self.tracks.subscribe(track.id, track.worker, self.config.id, place);
+        self.tracks.subscribe((track.id, track.kind), track.worker, self.config.id, place);
         if asks {
             self.want_keyframe(track, now);
         }
@@ -166,6 +163,7 @@ impl Worker {
         let peer = &mut self.peers[key.0];
         peer.closing = true;
         if !peer.broken {
+            peer.say_bye(&mut self.transmits);
             if let Err(error) = peer.rtc.close() {
                 log::debug!("{}: closing: {error}", peer.address.participant);
             }
@@ -216,12 +214,12 @@ impl Worker {
         }
         for slot in &peer.slots {
             if let Some(track) = slot.track {
-                self.tracks.unsubscribe(track.id, (key, slot.mid));
+                self.tracks.unsubscribe(track.id, (key, slot.agreed.line));
             }
         }
-        self.asking.retain(|k| *k != key);
         self.deadlines.clear(Timer::Peer(key));
         self.deadlines.clear(Timer::Path(key));
+        self.deadlines.clear(Timer::Feedback(key));
         self.deadlines.clear(Timer::Silence(key));
     }
 

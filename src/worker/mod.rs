@@ -2,8 +2,9 @@
 //! letters and the next deadline come out.
 //!
 //! A turn of the shell is: any number of [`Worker::handle_datagram`], [`Worker::handle_letter`]
-//! and [`Worker::handle_timeout`], then [`Worker::flush`], which visits each subscriber once with
-//! all that came in for it, then the transmits and letters are taken away.
+//! and [`Worker::handle_timeout`], then [`Worker::route`] and [`Worker::flush`] until it has no more, which visits each
+//! subscriber once with all that came in for it; transmits are taken away after each, and letters
+//! at the end.
 
 #![deny(
     clippy::unwrap_used,
@@ -15,6 +16,7 @@
 )]
 
 mod census;
+mod clock;
 mod convert;
 mod crypto;
 mod feedback;
@@ -26,13 +28,15 @@ mod mux;
 mod negotiate;
 mod paths;
 mod peer;
-pub mod srtcp;
-mod srtp;
+mod reports;
+mod slot;
+mod streams;
 pub mod tap;
 mod tracks;
+mod transmits;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -41,7 +45,7 @@ use crate::base::counters::Counters;
 use crate::base::deadlines::Deadlines;
 use crate::base::ids::{ParticipantId, TrackId, WorkerId};
 use crate::base::rng::Rng;
-use crate::media::packet::Packet;
+use crate::media::packet::PacketBatch;
 use crate::room::Rooms;
 use crate::room::mail::{HandedDatagram, ToGate, ToWorker};
 
@@ -49,10 +53,13 @@ pub use crate::room::mail::Outgoing;
 pub use census::Census;
 pub use crypto::Crypto;
 
+use clock::Clock;
+use forward::Visit;
 use guard::AtWork;
 use mux::{Mux, PeerKey};
 use peer::Peer;
 use tracks::Tracks;
+pub use transmits::{Datagram, Transmit, Transmits};
 
 /// What a worker is made of.
 #[derive(Clone)]
@@ -64,15 +71,8 @@ pub struct WorkerConfig {
     /// matched to one of these; behind a NAT, where none matches, the first is meant.
     pub candidates: Vec<SocketAddr>,
     pub crypto: Crypto,
-}
-
-/// A datagram to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transmit {
-    /// The candidate that it leaves from.
-    pub local: IpAddr,
-    pub remote: SocketAddr,
-    pub bytes: Vec<u8>,
+    /// The NTP time (RFC 3550 §4) when it starts.
+    pub ntp: u64,
 }
 
 /// What a deadline is for.
@@ -82,6 +82,8 @@ enum Timer {
     Peer(PeerKey),
     /// The path that media takes may have fallen silent.
     Path(PeerKey),
+    /// Something is to be said in RTCP.
+    Feedback(PeerKey),
     /// Nothing may have been heard of a publisher for too long.
     Silence(PeerKey),
     /// A keyframe was asked for and has not come.
@@ -103,7 +105,13 @@ pub struct Worker {
     rooms: Rooms,
     deadlines: Deadlines<Timer>,
     counters: Counters,
-    transmits: Vec<Transmit>,
+    transmits: Transmits,
+    clock: Clock,
+    /// Used while feedback is written.
+    numbers: Vec<u16>,
+    /// The visits of this turn, and how many of them were made.
+    visits: Vec<Visit>,
+    visited: usize,
     /// Letters as they are written, to whomever.
     letters: Vec<Outgoing>,
     /// Those of them that are to this worker itself: opened before the turn ends.
@@ -112,13 +120,11 @@ pub struct Worker {
     handed_in: VecDeque<HandedDatagram>,
     /// Those that leave.
     outbox: Vec<Outgoing>,
-    /// Peers that were asked for something which leaves when they are drained.
-    asking: Vec<PeerKey>,
     /// What is being worked on, so that a panic is felt by that alone.
     at_work: AtWork,
     /// Per worker: datagrams and packets that leave at the end of the turn.
     handed: Vec<Vec<HandedDatagram>>,
-    relayed: Vec<Vec<(TrackId, Vec<Packet>)>>,
+    relayed: Vec<PacketBatch>,
 }
 
 impl Worker {
@@ -130,7 +136,8 @@ impl Worker {
         deadlines.set(Timer::Report, now);
         Worker {
             handed: (0..config.workers).map(|_| Vec::new()).collect(),
-            relayed: (0..config.workers).map(|_| Vec::new()).collect(),
+            relayed: (0..config.workers).map(|_| PacketBatch::default()).collect(),
+            clock: Clock::new(now, config.ntp),
             config,
             rng,
             mux: Mux::default(),
@@ -140,12 +147,14 @@ impl Worker {
             rooms: Rooms::default(),
             deadlines,
             counters: Counters::default(),
-            transmits: Vec::new(),
+            transmits: Transmits::default(),
+            numbers: Vec::new(),
+            visits: Vec::new(),
+            visited: 0,
             letters: Vec::new(),
             to_self: VecDeque::new(),
             handed_in: VecDeque::new(),
             outbox: Vec::new(),
-            asking: Vec::new(),
             at_work: AtWork::Nothing,
         }
     }
@@ -160,6 +169,7 @@ impl Worker {
             match timer {
                 Timer::Peer(key) => self.tick(key, now),
                 Timer::Path(key) => self.weigh_paths(key, now),
+                Timer::Feedback(key) => self.give_feedback(key, now),
                 Timer::Silence(key) => self.listen(key, now),
                 Timer::Keyframe(track) => self.ask_publisher(track, now),
                 Timer::Report => self.report(now),
@@ -168,8 +178,8 @@ impl Worker {
         self.settle(now);
     }
 
-    /// Datagrams to send, in order; the caller takes them.
-    pub fn transmits(&mut self) -> &mut Vec<Transmit> {
+    /// Datagrams to send, in order; the caller takes them away.
+    pub fn transmits(&mut self) -> &mut Transmits {
         &mut self.transmits
     }
 
@@ -221,18 +231,21 @@ impl Worker {
         }
         for timer in self.deadlines.keys() {
             let alive = match timer {
-                Timer::Peer(key) | Timer::Path(key) | Timer::Silence(key) => {
-                    self.peers.contains(key.0)
-                }
-                Timer::Keyframe(id) => self.tracks.iter().any(|(known, _)| *known == id),
+                Timer::Peer(key)
+                | Timer::Path(key)
+                | Timer::Feedback(key)
+                | Timer::Silence(key) => self.peers.contains(key.0),
+                Timer::Keyframe(id) => self.tracks.get(id).is_some(),
                 Timer::Report => true,
             };
             assert!(alive, "{timer:?} is of nobody");
         }
-        for (_, track) in self.tracks.iter() {
-            for (key, mid) in &track.subscribers {
+        self.tracks.check_invariants();
+        for track in self.tracks.iter() {
+            for (key, line) in &track.subscribers {
                 let peer = self.peers.get(key.0).expect("a subscriber is a peer");
-                assert!(peer.slots.iter().any(|s| s.mid == *mid), "a subscriber has the slot");
+                let slot = peer.slots.iter().find(|s| s.agreed.line == *line);
+                assert!(slot.is_some(), "a subscriber has the slot");
             }
         }
     }

@@ -14,7 +14,8 @@ use str0m::{Candidate, IceCreds};
 
 use super::guard::{AtWork, contained};
 use super::mux::PeerKey;
-use super::peer::{Peer, PeerTrack, Slot, Transport};
+use super::peer::{Peer, PeerTrack, Transport};
+use super::slot::{Line, Slot};
 use super::{Worker, convert, tap};
 use crate::base::ids::{ParticipantId, TrackId};
 use crate::base::limits::TRACKS_PER_PARTICIPANT_MAX;
@@ -113,8 +114,7 @@ impl Worker {
         let peer = &mut self.peers[key.0];
         peer.fingerprint = offer.fingerprint;
         peer.declares(sdp::declared_bps(&offer.text));
-        peer.offer = offer.text;
-        peer.refresh_codecs();
+        peer.agree(offer.text, &offer.mids);
         self.read_media(key, &offer.mids, &letter.tracks);
         for PeerTrack { id, muted, .. } in self.peers[key.0].tracks.clone() {
             self.set_muted(id, muted, now);
@@ -140,7 +140,7 @@ impl Worker {
             letter.address,
             letter.room.clone(),
             letter.role.clone(),
-            Transport { rtc, credentials: creds.clone(), keys },
+            Transport { rtc, credentials: creds.clone(), keys, ssrc: self.rng.next_u64() as u32 },
         );
         let key = PeerKey(self.peers.insert(peer));
         self.by_participant.insert(letter.address.participant, key);
@@ -178,7 +178,8 @@ impl Worker {
         let mut slots = Vec::new();
         let peer = &mut self.peers[key.0];
         let mut old_slots = std::mem::take(&mut peer.slots);
-        for name in mids {
+        for (line, name) in mids.iter().enumerate() {
+            let line = Line(line as u16);
             let mid = Mid::from(name.as_str());
             let Some(media) = peer.rtc.media(mid).filter(|m| !m.stopped()) else {
                 continue;
@@ -200,23 +201,21 @@ impl Worker {
                     muted: description.is_some_and(|d| d.muted),
                 });
             }
-            if direction.is_sending() && peer.role.subscribes() {
-                let codecs = peer.sendable(mid);
-                match old_slots.iter().position(|s| s.mid == mid) {
-                    Some(at) => {
-                        let mut slot = old_slots.swap_remove(at);
-                        slot.codecs = codecs;
-                        slots.push(slot);
-                    }
-                    None => slots.push(Slot::new(mid, name.clone(), kind, codecs, &mut self.rng)),
-                }
+            if direction.is_sending()
+                && peer.role.subscribes()
+                && let Some(agreed) = convert::agreed(&mut peer.rtc, mid, name, line)
+            {
+                slots.push(match old_slots.iter().position(|s| s.agreed.mid == mid) {
+                    Some(at) => old_slots.swap_remove(at).with(agreed),
+                    None => Slot::new(agreed, &mut self.rng),
+                });
             }
         }
-        peer.slots = slots;
+        peer.set_slots(slots);
         let old_tracks = std::mem::replace(&mut peer.tracks, tracks.clone());
         for slot in old_slots {
             if let Some(track) = slot.track {
-                self.tracks.unsubscribe(track.id, (key, slot.mid));
+                self.tracks.unsubscribe(track.id, (key, slot.agreed.line));
             }
         }
         for track in &old_tracks {
@@ -241,8 +240,8 @@ impl Worker {
             muted: t.muted,
         });
         let slots = peer.slots.iter().map(|s| SlotOffer {
-            mid: s.name.clone(),
-            kind: s.kind,
+            mid: s.agreed.name.clone(),
+            kind: s.agreed.kind,
             codecs: s.codec_list(),
         });
         let letter = RoomLetter::Negotiated {

@@ -28,6 +28,8 @@ pub struct Path {
     /// Whether the last check nominated it, and whether any did.
     pub nominates: bool,
     pub nominated: bool,
+    /// PRIORITY of its last check (RFC 8445 §7.1.1).
+    pub priority: u32,
     /// `str0m` was told to ignore it; it must be told otherwise before it sees a check.
     pub set_aside: bool,
 }
@@ -67,7 +69,7 @@ impl Paths {
         tuple: FourTuple,
         via: WorkerId,
         check: &Check<'_>,
-        sends_to: Option<SocketAddr>,
+        sends_to: Option<FourTuple>,
         now: Instant,
     ) -> Result<Option<Path>, DropReason> {
         let [a, b, c, d, e, f, g, h, ..] = check.transaction;
@@ -81,6 +83,7 @@ impl Paths {
             path.via = via;
             path.nominates = check.nominates;
             path.nominated |= check.nominates;
+            path.priority = check.priority;
         } else {
             // A transaction is sent from one address (RFC 8489 §6.2.1).
             if self.seen.contains(&id) {
@@ -89,7 +92,9 @@ impl Paths {
             evicted = self.admit(sends_to, now)?;
             let (nominates, nominated) = (check.nominates, check.nominates);
             let (checked, heard) = (now, now);
-            let path = Path { tuple, via, checked, heard, nominates, nominated, set_aside: false };
+            let (priority, set_aside) = (check.priority, false);
+            let path =
+                Path { tuple, via, checked, heard, nominates, nominated, priority, set_aside };
             self.list.push(path);
         }
         // Sent again by the client itself, it is the same transaction.
@@ -105,12 +110,11 @@ impl Paths {
     /// Makes place for a new address.
     fn admit(
         &mut self,
-        sends_to: Option<SocketAddr>,
+        sends_to: Option<FourTuple>,
         now: Instant,
     ) -> Result<Option<Path>, DropReason> {
         let dead = |p: &Path| {
-            now.saturating_duration_since(p.checked) >= PATH_DEAD_AFTER
-                && Some(p.tuple.remote) != sends_to
+            now.saturating_duration_since(p.checked) >= PATH_DEAD_AFTER && Some(p.tuple) != sends_to
         };
         let full = self.list.len() >= PEER_ADDRESSES_MAX;
         let oldest = self.list.iter().enumerate().filter(|(_, p)| dead(p));
@@ -152,16 +156,25 @@ impl Paths {
     /// Where media should go that goes to `sends_to` now. As long as that path lives it stays
     /// there: whoever replays a check from elsewhere diverts nothing, and a client that checks
     /// from several addresses keeps the one that it chose. A path that is silent gives way to one
-    /// that was checked since, unless the client says with each check which one it wants.
-    pub fn weigh(&self, sends_to: SocketAddr, now: Instant) -> Move {
-        let chosen = self.list.iter().find(|p| p.tuple.remote == sends_to);
-        let newest = self.list.iter().filter(|p| p.tuple.remote != sends_to && !p.set_aside);
-        let Some(newest) = newest.max_by_key(|p| p.checked) else {
+    /// that was checked since, and any to one that the client nominated and prefers (RFC 8445
+    /// §8.1.1), unless the client says with each check which one it wants.
+    pub fn weigh(&self, sends_to: FourTuple, now: Instant) -> Move {
+        let chosen = self.list.iter().find(|p| p.tuple == sends_to);
+        let others = || self.list.iter().filter(|p| p.tuple != sends_to && !p.set_aside);
+        let Some(newest) = others().max_by_key(|p| p.checked) else {
             return Move::Stay;
         };
         let Some(chosen) = chosen else {
             return Move::To(newest.tuple);
         };
+        let rank = |p: &Path| (p.nominated, p.priority);
+        let best = others().filter(|p| p.nominated).max_by_key(|p| rank(p));
+        if let Some(best) = best
+            && rank(best) > rank(chosen)
+            && (best.nominates || !chosen.nominates)
+        {
+            return Move::To(best.tuple);
+        }
         let wanted = newest.nominates || !chosen.nominates;
         if newest.checked <= chosen.heard || !wanted || chosen.set_aside {
             return Move::Stay;
@@ -184,6 +197,11 @@ impl Paths {
                 path.tuple.remote
             })
             .collect()
+    }
+
+    /// The path to a client's address, on whichever of ours.
+    pub fn by_remote(&self, remote: SocketAddr) -> Option<FourTuple> {
+        self.list.iter().map(|p| p.tuple).find(|tuple| tuple.remote == remote)
     }
 
     /// The path on `tuple`.

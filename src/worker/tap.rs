@@ -1,4 +1,6 @@
-//! The SRTP keys of each peer, read off whichever DTLS provider is under its `Rtc`.
+//! The SRTP keys of each peer, taken off whichever DTLS provider is under its `Rtc`. `str0m` is given
+//! others instead: media never passes through it, so whatever it would seal is not meant for anybody
+//! and is thrown away.
 
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
@@ -10,10 +12,12 @@ use str0m::crypto::dtls::{
     ProtocolVersion, SrtpProfile,
 };
 
+use crate::media::srtp::Profile;
+
 /// What the handshake agreed on.
 #[derive(Debug)]
 pub struct Keys {
-    pub profile: SrtpProfile,
+    pub profile: Profile,
     pub material: KeyingMaterial,
     /// Whether the other side is the DTLS client, which decides which half is whose.
     pub from_client: bool,
@@ -36,11 +40,15 @@ pub fn take_slot() -> KeySlot {
 
 /// A provider whose instances leave their keys in a slot.
 #[derive(Debug)]
-pub struct Tap(pub &'static dyn DtlsProvider);
+pub struct Tap {
+    pub provider: &'static dyn DtlsProvider,
+    /// `str0m` gets the keys too, for whoever sends media through it.
+    pub shares: bool,
+}
 
 impl DtlsProvider for Tap {
     fn generate_certificate(&self) -> Option<DtlsCert> {
-        self.0.generate_certificate()
+        self.provider.generate_certificate()
     }
 
     fn new_dtls(
@@ -50,21 +58,32 @@ impl DtlsProvider for Tap {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        let instance = self.0.new_dtls(certificate, now, version, mtu)?;
+        let instance = self.provider.new_dtls(certificate, now, version, mtu)?;
         let keys = KeySlot::default();
         MADE.set(Some(keys.clone()));
-        Ok(Box::new(Tapped { instance, keys }))
+        Ok(Box::new(Tapped { instance, keys, shares: self.shares }))
     }
 
     fn is_test(&self) -> bool {
-        self.0.is_test()
+        self.provider.is_test()
     }
+}
+
+/// The profiles that DTLS may agree on.
+fn known(profile: SrtpProfile) -> Option<Profile> {
+    Some(match profile {
+        SrtpProfile::AES128_CM_SHA1_80 => Profile::Aes128CmSha1_80,
+        SrtpProfile::AEAD_AES_128_GCM => Profile::AeadAes128Gcm,
+        SrtpProfile::AEAD_AES_256_GCM => Profile::AeadAes256Gcm,
+        _ => return None,
+    })
 }
 
 #[derive(Debug)]
 struct Tapped {
     instance: Box<dyn DtlsInstance>,
     keys: KeySlot,
+    shares: bool,
 }
 
 impl DtlsInstance for Tapped {
@@ -79,11 +98,15 @@ impl DtlsInstance for Tapped {
     fn poll_output<'a>(&mut self, buffer: &'a mut [u8]) -> DtlsOutput<'a> {
         let from_client = !self.instance.is_active();
         let output = self.instance.poll_output(buffer);
-        if let DtlsOutput::KeyingMaterial(material, profile) = &output {
-            let material = KeyingMaterial::new(material);
-            self.keys.get_or_init(|| Keys { profile: *profile, material, from_client });
+        let DtlsOutput::KeyingMaterial(material, profile) = output else { return output };
+        let given = match self.shares {
+            true => KeyingMaterial::new(&material),
+            false => KeyingMaterial::new(&vec![0; material.len()]),
+        };
+        if let Some(known) = known(profile) {
+            self.keys.get_or_init(|| Keys { profile: known, material, from_client });
         }
-        output
+        DtlsOutput::KeyingMaterial(given, profile)
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {

@@ -1,12 +1,14 @@
 //! The tracks that a worker forwards: those that its own peers publish, and those of other
 //! workers that its peers receive.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
-use str0m::media::Mid;
+use slab::Slab;
 
 use super::mux::PeerKey;
+use super::slot::Line;
 use crate::base::ids::{TrackId, WorkerId};
+use crate::media::cache::PacketCache;
 use crate::media::keyframes::KeyframeRequests;
 use crate::media::packet::Packet;
 use crate::wire::codec::{Codec, Kind};
@@ -14,10 +16,11 @@ use crate::wire::codec::{Codec, Kind};
 /// One track on its way through.
 #[derive(Debug)]
 pub struct Track {
+    pub id: TrackId,
     pub origin: Origin,
-    pub subscribers: Vec<(PeerKey, Mid)>,
-    /// Packets of this turn.
-    pub inbox: Vec<Packet>,
+    pub subscribers: Vec<(PeerKey, Line)>,
+    /// Packets of this turn, and those that may be asked for again.
+    pub cache: PacketCache,
 }
 
 /// Where a track's packets come from.
@@ -41,16 +44,21 @@ pub struct Local {
     pub codec: Option<Codec>,
     /// Nothing of it is forwarded.
     pub muted: bool,
-    /// See [`Packet::take`].
+    /// See [`crate::media::packet::Head::take`].
     pub take: u32,
 }
 
-/// All tracks of one worker. Ordered by id, so that a turn visits them in the same order always.
+/// A track's place in its worker's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TrackKey(usize);
+
+/// All tracks of one worker.
 #[derive(Debug, Default)]
 pub struct Tracks {
-    tracks: BTreeMap<TrackId, Track>,
-    /// Tracks with something in their inbox.
-    dirty: Vec<TrackId>,
+    tracks: Slab<Track>,
+    by_id: HashMap<TrackId, TrackKey>,
+    /// Tracks with packets of this turn, in the order in which they got the first.
+    dirty: Vec<TrackKey>,
 }
 
 impl Tracks {
@@ -65,79 +73,117 @@ impl Tracks {
             muted: false,
             take: 0,
         });
-        self.tracks.insert(id, Track { origin, subscribers: Vec::new(), inbox: Vec::new() });
+        self.unpublish(id);
+        self.insert(id, kind, origin);
+    }
+
+    fn insert(&mut self, id: TrackId, kind: Kind, origin: Origin) -> TrackKey {
+        let cache = PacketCache::new(kind == Kind::Video);
+        let track = Track { id, origin, subscribers: Vec::new(), cache };
+        let key = TrackKey(self.tracks.insert(track));
+        self.by_id.insert(id, key);
+        key
     }
 
     /// It no longer does.
     pub fn unpublish(&mut self, id: TrackId) {
-        self.tracks.remove(&id);
+        if let Some(key) = self.by_id.remove(&id) {
+            self.tracks.try_remove(key.0);
+            self.dirty.retain(|dirty| *dirty != key);
+        }
     }
 
     /// A slot receives `id`, which `worker` publishes. `here` is this worker. A track of ours
     /// that has ended meanwhile has no entry any more: the room's next letter empties the slot.
     pub fn subscribe(
         &mut self,
-        id: TrackId,
+        (id, kind): (TrackId, Kind),
         worker: WorkerId,
         here: WorkerId,
-        slot: (PeerKey, Mid),
+        slot: (PeerKey, Line),
     ) {
-        if worker != here {
-            self.tracks.entry(id).or_insert_with(|| Track {
-                origin: Origin::Remote,
-                subscribers: Vec::new(),
-                inbox: Vec::new(),
-            });
-        }
-        if let Some(track) = self.tracks.get_mut(&id) {
+        let key = match self.by_id.get(&id) {
+            Some(key) => *key,
+            None if worker != here => self.insert(id, kind, Origin::Remote),
+            None => return,
+        };
+        if let Some(track) = self.tracks.get_mut(key.0) {
             debug_assert!(!track.subscribers.contains(&slot));
             track.subscribers.push(slot);
         }
     }
 
     /// A slot no longer receives `id`.
-    pub fn unsubscribe(&mut self, id: TrackId, slot: (PeerKey, Mid)) {
-        let Some(track) = self.tracks.get_mut(&id) else {
+    pub fn unsubscribe(&mut self, id: TrackId, slot: (PeerKey, Line)) {
+        let Some(track) = self.get_mut(id) else {
             return;
         };
         track.subscribers.retain(|s| *s != slot);
         if matches!(track.origin, Origin::Remote) && track.subscribers.is_empty() {
-            self.tracks.remove(&id);
+            self.unpublish(id);
         }
     }
 
     /// A track by its id.
+    pub fn get(&self, id: TrackId) -> Option<&Track> {
+        self.tracks.get(self.by_id.get(&id)?.0)
+    }
+
+    /// The same, to be changed.
     pub fn get_mut(&mut self, id: TrackId) -> Option<&mut Track> {
-        self.tracks.get_mut(&id)
+        self.tracks.get_mut(self.by_id.get(&id)?.0)
+    }
+
+    /// A track by its place.
+    pub fn at(&self, key: TrackKey) -> Option<&Track> {
+        self.tracks.get(key.0)
     }
 
     /// The publisher's side of a track of this worker.
     pub fn local(&mut self, id: TrackId) -> Option<&mut Local> {
-        match &mut self.tracks.get_mut(&id)?.origin {
+        match &mut self.get_mut(id)?.origin {
             Origin::Local(local) => Some(local),
             Origin::Remote => None,
         }
     }
 
-    /// Keeps packets for the end of the turn; `false` if nobody knows the track.
-    pub fn push(&mut self, id: TrackId, packets: impl IntoIterator<Item = Packet>) -> bool {
-        let Some(track) = self.tracks.get_mut(&id) else {
+    /// Keeps a packet for the end of the turn; `false` if nobody knows the track, or it has no
+    /// place for it.
+    pub fn push(&mut self, id: TrackId, packet: &Packet<'_>) -> bool {
+        let Some(key) = self.by_id.get(&id).copied() else {
             return false;
         };
-        if track.inbox.is_empty() {
-            self.dirty.push(id);
+        let Some(track) = self.tracks.get_mut(key.0) else {
+            return false;
+        };
+        if track.cache.fresh_count() == 0 {
+            self.dirty.push(key);
         }
-        track.inbox.extend(packets);
-        true
+        track.cache.push(packet)
     }
 
-    /// The tracks that got something in this turn, in the order in which they got it first.
-    pub fn take_dirty(&mut self) -> Vec<TrackId> {
-        std::mem::take(&mut self.dirty)
+    /// The tracks that got something in this turn.
+    pub fn dirty(&self) -> &[TrackKey] {
+        &self.dirty
+    }
+
+    /// The turn is over.
+    pub fn settle(&mut self) {
+        for key in self.dirty.drain(..) {
+            if let Some(track) = self.tracks.get_mut(key.0) {
+                track.cache.settle();
+            }
+        }
     }
 
     /// All tracks, for the invariants.
-    pub fn iter(&self) -> impl Iterator<Item = (&TrackId, &Track)> {
-        self.tracks.iter()
+    pub fn iter(&self) -> impl Iterator<Item = &Track> {
+        self.tracks.iter().map(|(_, track)| track)
+    }
+
+    /// Panics if the tables do not agree. For tests and simulation.
+    pub fn check_invariants(&self) {
+        assert_eq!(self.tracks.len(), self.by_id.len());
+        assert!(self.by_id.iter().all(|(id, key)| self.at(*key).is_some_and(|t| t.id == *id)));
     }
 }

@@ -15,7 +15,7 @@ use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use super::vp8::{Encoder, Judge, frame_of};
-use trackyard::worker::srtcp::Srtcp;
+use trackyard::media::srtp::{self, Outbound};
 use trackyard::worker::tap::{self, KeySlot, Tap};
 
 /// Between two frames.
@@ -43,7 +43,7 @@ pub struct Client {
     /// Of the newest packet that came.
     pub highest_seq: u64,
     keys: KeySlot,
-    srtcp: Option<(Srtcp, u32)>,
+    outbound: Option<Outbound>,
     now: Instant,
     pub channel: Option<ChannelId>,
     /// Whole frames in the order in which they came, until somebody takes them: whose, which, when.
@@ -73,7 +73,8 @@ pub struct Sender {
 fn tapped_provider() -> Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
         let standard = str0m::crypto::from_feature_flags();
-        let dtls_provider = Box::leak(Box::new(Tap(standard.dtls_provider)));
+        let tap = Tap { provider: standard.dtls_provider, shares: true };
+        let dtls_provider = Box::leak(Box::new(tap));
         Arc::new(CryptoProvider { dtls_provider, ..standard })
     });
     PROVIDER.clone()
@@ -102,7 +103,7 @@ impl Client {
             packets: 0,
             highest_seq: 0,
             keys,
-            srtcp: None,
+            outbound: None,
             now,
             channel: None,
             arrivals: Vec::new(),
@@ -212,13 +213,28 @@ impl Client {
 
     /// A datagram of RTCP that `str0m` would not send, protected as if it did.
     pub fn protect_rtcp(&mut self, compound: &[u8]) -> Vec<u8> {
-        let (srtcp, index) = self.srtcp.get_or_insert_with(|| {
-            let (keys, provider) = (self.keys.get().expect("connected"), tapped_provider());
-            let srtcp = Srtcp::new(&provider, keys.profile, &keys.material, true);
-            (srtcp.expect("a known profile"), 1 << 20)
-        });
-        *index += 1;
-        srtcp.seal(compound, *index).expect("a whole header")
+        let mut datagram = compound.to_vec();
+        assert!(self.outbound().seal_rtcp(&mut datagram, 0), "a whole header");
+        datagram
+    }
+
+    /// A packet of RTP that `str0m` would not send, with a header of 12 bytes, protected under that
+    /// index.
+    pub fn protect_rtp(&mut self, packet: &[u8], index: u64) -> Vec<u8> {
+        let mut datagram = packet.to_vec();
+        assert!(self.outbound().seal_rtp(&mut datagram, 0, 12, index), "a whole header");
+        datagram
+    }
+
+    fn outbound(&mut self) -> &mut Outbound {
+        self.outbound.get_or_insert_with(|| {
+            let keys = self.keys.get().expect("connected");
+            let session = srtp::session(keys.profile, &keys.material, true);
+            let (_, mut outbound) = session.expect("keys of that profile");
+            // Beyond what it has used itself.
+            outbound.skip_rtcp(1 << 20);
+            outbound
+        })
     }
 
     /// The SSRC that the server uses on the first slot.

@@ -88,6 +88,7 @@ impl World {
                 workers,
                 candidates: vec![server],
                 crypto: crypto.clone(),
+                ntp: 3_900_000_000 << 32,
             };
             Worker::new(config, rng.fork(), now)
         };
@@ -187,9 +188,9 @@ impl World {
                 self.arrive(flight);
             }
             for index in 0..self.workers.len() {
-                self.workers[index].flush(self.now);
+                let datagrams = self.workers[index].flush_all(self.now);
                 self.workers[index].check_invariants();
-                for transmit in std::mem::take(self.workers[index].transmits()) {
+                for transmit in datagrams {
                     quiet = false;
                     let (to, bytes) = (transmit.remote, &transmit.bytes);
                     *self.net.bytes_out.entry(to).or_default() += bytes.len() as u64;
@@ -227,9 +228,9 @@ impl World {
                     let from = self.net.outside(client.address);
                     let index = usize::from(from.port() / 3) % count;
                     let forged = self.net.forges.as_mut().map(|forge| forge(from, &bytes));
-                    for (from, bytes) in forged.unwrap_or_default() {
+                    for (from, mut bytes) in forged.unwrap_or_default() {
                         let index = usize::from(from.port() / 3) % count;
-                        self.workers[index].handle_datagram(self.now, from, to.ip(), &bytes);
+                        self.workers[index].handle_datagram(self.now, from, to.ip(), &mut bytes);
                     }
                     if let Some(captured) = &mut self.net.captured {
                         captured.push((from, bytes.clone()));
@@ -252,8 +253,8 @@ impl World {
                     client.receive(self.now, source, &bytes);
                 }
             }
-            Flight::ToServer { worker, from, local, bytes } => {
-                self.workers[worker].handle_datagram(self.now, from, local, &bytes);
+            Flight::ToServer { worker, from, local, mut bytes } => {
+                self.workers[worker].handle_datagram(self.now, from, local, &mut bytes);
             }
         }
     }
@@ -322,7 +323,7 @@ impl World {
     pub fn inject(&mut self, from: SocketAddr, bytes: &[u8]) {
         let index = usize::from(from.port() / 3) % self.workers.len();
         let local = self.server.ip();
-        self.workers[index].handle_datagram(self.now, from, local, bytes);
+        self.workers[index].handle_datagram(self.now, from, local, &mut bytes.to_vec());
     }
 
     /// How often something was dropped, over all workers.

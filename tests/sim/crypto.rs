@@ -1,6 +1,6 @@
-//! Toy cryptography that replays: a DTLS handshake of four messages, and SRTP that authenticates
-//! and does not encrypt, so that an observer reads every packet. STUN's HMAC and the fingerprints'
-//! SHA-256 are the real ones. All chance comes from `fastrand`, which the run has seeded.
+//! Toy cryptography that replays: a DTLS handshake of four messages, whose keys whoever listens can
+//! tell. SRTP, STUN's HMAC and the fingerprints' SHA-256 are the real ones. All chance comes from
+//! `fastrand`, which the run has seeded.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,16 +10,17 @@ use str0m::crypto::dtls::{
     DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, KeyingMaterial,
     ProtocolVersion, SrtpProfile,
 };
-use str0m::crypto::{
-    AeadAes128GcmCipher, CryptoError, CryptoProvider, SrtpProvider, SupportedAeadAes128Gcm,
-    SupportedAeadAes256Gcm, SupportedAes128CmSha1_80,
-};
+use str0m::crypto::{CryptoError, CryptoProvider, Sha1HmacProvider};
+use trackyard::media::srtp::Profile;
 
 /// A whole provider of the toy kind.
 pub fn provider() -> CryptoProvider {
     let standard = str0m::crypto::from_feature_flags();
-    CryptoProvider { srtp_provider: &ToySrtp, dtls_provider: &ToyDtls, ..standard }
+    CryptoProvider { dtls_provider: &ToyDtls, sha1_hmac_provider: &Poisonable, ..standard }
 }
+
+/// What the toy handshake agrees on.
+pub const PROFILE: Profile = Profile::AeadAes128Gcm;
 
 /// The same, as clients want it.
 pub fn shared() -> Arc<CryptoProvider> {
@@ -28,12 +29,16 @@ pub fn shared() -> Arc<CryptoProvider> {
 
 /// A DTLS record at which the toy panics: a planted fault of the peer's transport.
 pub const DTLS_POISON: [u8; 4] = [22, 254, 253, 0xee];
-/// A compound of RTCP at which it does, so far as it is opened by the worker itself.
-pub const RTCP_POISON: [u8; 40] = {
-    let mut bytes = [0xff; 40];
-    (bytes[0], bytes[1]) = (0x80, 200);
-    bytes
-};
+/// The transaction of an ICE check at which it does, so far as it is verified by the worker itself.
+const CHECK_POISON: [u8; 12] = [0xee; 12];
+
+/// A check with that transaction.
+pub fn poisoned(check: &[u8]) -> Vec<u8> {
+    let mut check = check.to_vec();
+    check[8..20].copy_from_slice(&CHECK_POISON);
+    check
+}
+
 /// What the planted panic says, so that its message can be kept out of the log.
 pub const PLANTED: &str = "planted in the simulation";
 
@@ -369,72 +374,16 @@ impl DtlsInstance for Toy {
     }
 }
 
-// -- SRTP
+// -- STUN
 
 #[derive(Debug)]
-struct ToySrtp;
+struct Poisonable;
 
-impl SrtpProvider for ToySrtp {
-    fn aes_128_cm_sha1_80(&self) -> &'static dyn SupportedAes128CmSha1_80 {
-        unreachable!("the toy negotiates AES-128-GCM only")
-    }
-
-    fn aead_aes_128_gcm(&self) -> &'static dyn SupportedAeadAes128Gcm {
-        &ToyGcm
-    }
-
-    fn aead_aes_256_gcm(&self) -> &'static dyn SupportedAeadAes256Gcm {
-        unreachable!("the toy negotiates AES-128-GCM only")
-    }
-
-    fn srtp_aes_128_ecb_round(&self, key: &[u8], input: &[u8], output: &mut [u8]) {
-        output[..TAG].copy_from_slice(&tag(key, &[input]));
-    }
-
-    fn srtp_aes_256_ecb_round(&self, key: &[u8], input: &[u8], output: &mut [u8]) {
-        output[..TAG].copy_from_slice(&tag(key, &[input]));
-    }
-}
-
-#[derive(Debug)]
-struct ToyGcm;
-
-impl SupportedAeadAes128Gcm for ToyGcm {
-    fn create_cipher(&self, key: [u8; 16], _encrypt: bool) -> Box<dyn AeadAes128GcmCipher> {
-        Box::new(ToyCipher(key))
-    }
-}
-
-#[derive(Debug)]
-struct ToyCipher([u8; 16]);
-
-impl AeadAes128GcmCipher for ToyCipher {
-    fn encrypt(
-        &mut self,
-        iv: &[u8; 12],
-        aad: &[u8],
-        input: &[u8],
-        output: &mut [u8],
-    ) -> Result<(), CryptoError> {
-        output[..input.len()].copy_from_slice(input);
-        output[input.len()..input.len() + TAG].copy_from_slice(&tag(&self.0, &[iv, aad, input]));
-        Ok(())
-    }
-
-    fn decrypt(
-        &mut self,
-        iv: &[u8; 12],
-        aads: &[&[u8]],
-        input: &[u8],
-        output: &mut [u8],
-    ) -> Result<usize, CryptoError> {
-        let (text, proof) = input.split_at(input.len() - TAG);
-        let aad = aads.concat();
-        assert!(!aad.starts_with(&RTCP_POISON[..8]), "{PLANTED}");
-        if proof != tag(&self.0, &[iv, &aad, text]) {
-            return Err(CryptoError::Other("the tag does not fit".into()));
-        }
-        output[..text.len()].copy_from_slice(text);
-        Ok(text.len())
+impl Sha1HmacProvider for Poisonable {
+    fn sha1_hmac(&self, key: &[u8], payloads: &[&[u8]]) -> [u8; 20] {
+        // The worker verifies in three parts: the last begins behind the length.
+        let poisoned = payloads.iter().any(|part| part.get(4..16) == Some(&CHECK_POISON));
+        assert!(!poisoned, "{PLANTED}");
+        str0m::crypto::from_feature_flags().sha1_hmac_provider.sha1_hmac(key, payloads)
     }
 }

@@ -30,7 +30,10 @@ use std::time::{Duration, Instant};
 
 use trackyard::base::limits::{PATH_SILENT_AFTER, RESEND_BURST_BYTES, RESEND_SHARE};
 
-use super::crypto::Overheard;
+use trackyard::media::srtp::{self, Inbound, ReceiveIndex};
+use trackyard::wire::rtp::Header;
+
+use super::crypto::{Overheard, PROFILE};
 use super::net::ClientId;
 use super::picture::{begins_keyframe, read_sound, read_vp8};
 
@@ -38,9 +41,6 @@ use super::picture::{begins_keyframe, read_sound, read_vp8};
 const VP8: u8 = 96;
 const VP8_RTX: u8 = 97;
 const OPUS: u8 = 111;
-/// Bytes of the SRTP tag, and of tag and index of SRTCP.
-const SRTP_TAIL: usize = 16;
-const SRTCP_TAIL: usize = 20;
 /// A client checks its path at least this often (RFC 7675 §5.1).
 const NEXT_CHECK: Duration = Duration::from_secs(6);
 /// Sequence numbers whose content is remembered.
@@ -60,8 +60,8 @@ struct Stream {
     frame: u32,
 }
 
-/// Sees every datagram that goes into and comes out of the server. With the toy cryptography it
-/// reads all of them.
+/// Sees every datagram that goes into and comes out of the server. It knows the keys that the toy
+/// handshake agrees on, so it reads all of them.
 #[derive(Default)]
 pub struct Observer {
     rooms: BTreeMap<ClientId, String>,
@@ -73,12 +73,14 @@ pub struct Observer {
     validated: BTreeMap<SocketAddr, ClientId>,
     /// Clients to whom the handshake's last message was sent.
     verified: BTreeSet<ClientId>,
+    last_checks: BTreeMap<ClientId, Vec<u8>>,
     streams: BTreeMap<(ClientId, u32), Stream>,
     /// Keyframe requests to each client: it has one video.
     requests: BTreeMap<ClientId, VecDeque<Instant>>,
     /// What may yet be sent again to each client, in bytes.
     resends: BTreeMap<ClientId, u64>,
     overheard: BTreeMap<ClientId, Overheard>,
+    ears: BTreeMap<ClientId, Ear>,
     /// What clients sent last, for whoever wants to send it again.
     pub recent: VecDeque<(SocketAddr, Vec<u8>)>,
     pub checks: VecDeque<(SocketAddr, Vec<u8>)>,
@@ -87,6 +89,39 @@ pub struct Observer {
     /// When something that a client itself sent reached the server last, and since when it does
     /// without a pause.
     heard: BTreeMap<ClientId, (Instant, Instant)>,
+}
+
+/// Opens what is sent to a client.
+struct Ear {
+    inbound: Inbound,
+    indices: BTreeMap<u32, ReceiveIndex>,
+}
+
+impl Ear {
+    fn new(keys: &[u8]) -> Ear {
+        let (inbound, _) = srtp::session(PROFILE, keys, true).expect("keys of that profile");
+        Ear { inbound, indices: BTreeMap::new() }
+    }
+
+    /// The packet of RTP in a datagram, and the bytes of its header.
+    fn rtp(&mut self, to: ClientId, datagram: &[u8]) -> (Vec<u8>, usize) {
+        let header = Header::parse(datagram).expect("a whole header");
+        let index = self.indices.entry(header.ssrc).or_default();
+        let (seq, ssrc) = (header.seq, header.ssrc);
+        let extended = index.guess(seq);
+        let extended = extended.unwrap_or_else(|| panic!("{seq} of {ssrc} to {to} twice"));
+        let mut packet = datagram.to_vec();
+        let end = self.inbound.open_rtp(&mut packet, header.bytes, extended);
+        packet.truncate(end.unwrap_or_else(|| panic!("{seq} of {ssrc} to {to} cannot be opened")));
+        index.accept(extended);
+        (packet, header.bytes)
+    }
+
+    fn rtcp(&mut self, to: ClientId, datagram: &[u8]) -> Vec<u8> {
+        let mut compound = datagram.to_vec();
+        let opened = self.inbound.open_rtcp(&mut compound);
+        opened.unwrap_or_else(|e| panic!("RTCP to {to} cannot be opened: {e:?}")).to_vec()
+    }
 }
 
 fn keep(kept: &mut VecDeque<(SocketAddr, Vec<u8>)>, most: usize, from: SocketAddr, bytes: &[u8]) {
@@ -128,10 +163,12 @@ impl Observer {
         *self = Observer {
             rooms: kept.rooms.clone().into_iter().filter(|(id, _)| alive(id)).collect(),
             validated: kept.validated.clone().into_iter().filter(|(_, id)| alive(id)).collect(),
+            last_checks: kept.last_checks.into_iter().filter(|(id, _)| alive(id)).collect(),
             verified: kept.verified.iter().copied().filter(alive).collect(),
             own: kept.own.clone().into_iter().filter(|(_, id)| alive(id)).collect(),
             streams: streams.map(|(key, stream)| (key, emptied(stream))).collect(),
             overheard: kept.overheard.into_iter().filter(|(id, _)| alive(id)).collect(),
+            ears: kept.ears.into_iter().filter(|(id, _)| alive(id)).collect(),
             heard: kept.heard.clone().into_iter().filter(|(id, _)| alive(id)).collect(),
             ..Observer::default()
         };
@@ -141,6 +178,7 @@ impl Observer {
     pub fn spoken(&mut self, id: ClientId, public: SocketAddr, bytes: &[u8]) {
         if is_check(bytes) {
             self.genuine.insert(digest(bytes), id);
+            self.last_checks.insert(id, bytes.to_vec());
             keep(&mut self.checks, 8, public, bytes);
         }
         keep(&mut self.recent, 64, public, bytes);
@@ -173,6 +211,7 @@ impl Observer {
             // Another peer: what was asked of and sent to the one before is over.
             self.requests.remove(&to);
             self.resends.remove(&to);
+            self.ears.remove(&to);
         }
         match bytes[0] {
             20..=63 if bytes.starts_with(&[22, 254, 253, 4]) => {
@@ -182,9 +221,18 @@ impl Observer {
                 assert!(self.verified.contains(&to), "media to {to} before its certificate");
                 let own = self.own.get(&remote) == Some(&to);
                 assert!(own || !self.is_alive(to, now), "media of {to} is diverted to {remote}");
+                let keys = self.overheard.get(&to).and_then(|o| o.agreed.as_deref());
+                let keys = keys.unwrap_or_else(|| panic!("media to {to} without keys"));
+                let ear = self.ears.entry(to).or_insert_with(|| Ear::new(keys));
                 match bytes[1] {
-                    200..=207 => self.rtcp(now, to, bytes),
-                    _ => self.rtp(to, bytes),
+                    200..=207 => {
+                        let compound = ear.rtcp(to, bytes);
+                        self.rtcp(now, to, &compound);
+                    }
+                    _ => {
+                        let (packet, header) = ear.rtp(to, bytes);
+                        self.rtp(to, &packet, header);
+                    }
                 }
             }
             _ => {}
@@ -205,14 +253,9 @@ impl Observer {
         })
     }
 
-    fn rtp(&mut self, to: ClientId, bytes: &[u8]) {
+    fn rtp(&mut self, to: ClientId, bytes: &[u8], header: usize) {
         assert!(!self.outcasts.contains(&to), "media to {to}, who proved nothing");
-        let mut start = 12 + 4 * usize::from(bytes[0] & 15);
-        if bytes[0] & 0x10 != 0 {
-            let words = u16::from_be_bytes([bytes[start + 2], bytes[start + 3]]);
-            start += 4 + 4 * usize::from(words);
-        }
-        let payload = &bytes[start..bytes.len() - SRTP_TAIL];
+        let payload = &bytes[header..];
         let (label, frame) = match bytes[1] & 127 {
             VP8 => read_vp8(payload),
             VP8_RTX if payload.len() > 2 => read_vp8(&payload[2..]),
@@ -246,7 +289,7 @@ impl Observer {
     }
 
     fn rtcp(&mut self, now: Instant, to: ClientId, bytes: &[u8]) {
-        let mut rest = &bytes[..bytes.len() - SRTCP_TAIL];
+        let mut rest = bytes;
         while rest.len() >= 4 {
             let length = 4 + 4 * usize::from(u16::from_be_bytes([rest[2], rest[3]]));
             assert!(length <= rest.len(), "a compound that does not add up");
@@ -261,6 +304,11 @@ impl Observer {
     pub fn streams_to(&self, id: ClientId) -> Vec<(u32, u64)> {
         let streams = self.streams.range((id, 0)..=(id, u32::MAX));
         streams.filter_map(|((_, ssrc), s)| Some((*ssrc, s.highest?))).collect()
+    }
+
+    /// The client's last ICE check.
+    pub fn last_check(&self, id: ClientId) -> Option<&[u8]> {
+        self.last_checks.get(&id).map(Vec::as_slice)
     }
 
     /// A client's SRTP keys.

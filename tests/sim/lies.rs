@@ -1,8 +1,9 @@
 //! What a participant who has proved who it is says of what it receives, none of which is true.
-//! It speaks under its own keys: with the toy cryptography, whoever saw the handshake has them.
+//! It speaks under its own keys: whoever saw the toy handshake has them.
 
-use str0m::crypto::dtls::{KeyingMaterial, SrtpProfile};
-use trackyard::worker::srtcp::Srtcp;
+use trackyard::media::srtp::{self, Inbound, Outbound};
+
+use super::crypto::PROFILE;
 
 /// What a flood of RTCP says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +20,9 @@ pub enum Lie {
 /// keep the order of what is sent.
 pub struct Tongue {
     pub keys: Vec<u8>,
-    srtcp: Srtcp,
-    index: u32,
+    /// Opens what the client says.
+    inbound: Inbound,
+    outbound: Outbound,
 }
 
 /// Beyond what a client itself has used.
@@ -29,10 +31,10 @@ const SENDER: [u8; 4] = [0, 0, 0, 1];
 
 impl Tongue {
     pub fn new(keys: &[u8]) -> Tongue {
-        let (provider, profile) = (super::crypto::provider(), SrtpProfile::AEAD_AES_128_GCM);
-        let srtcp = Srtcp::new(&provider, profile, &KeyingMaterial::new(keys), true);
-        let srtcp = srtcp.expect("the profile is known");
-        Tongue { keys: keys.to_vec(), srtcp, index: FIRST_INDEX }
+        let (inbound, _) = srtp::session(PROFILE, keys, false).expect("keys of that profile");
+        let (_, mut outbound) = srtp::session(PROFILE, keys, true).expect("keys of that profile");
+        outbound.skip_rtcp(FIRST_INDEX);
+        Tongue { keys: keys.to_vec(), inbound, outbound }
     }
 
     /// A datagram of the client's own under the next index; as it came if it is none of RTCP, or
@@ -41,17 +43,21 @@ impl Tongue {
         if !matches!(datagram[..], [128..=191, 200..=207, ..]) {
             return datagram;
         }
-        let mut plain = Vec::new();
-        match self.srtcp.open(&datagram, &mut plain) {
-            Ok(_) => self.say(&plain),
+        let mut plain = datagram.clone();
+        match self.inbound.open_rtcp(&mut plain) {
+            Ok(compound) => {
+                let compound = compound.to_vec();
+                self.say(&compound)
+            }
             Err(_) => datagram,
         }
     }
 
     /// A compound packet as a datagram.
     pub fn say(&mut self, compound: &[u8]) -> Vec<u8> {
-        self.index += 1;
-        self.srtcp.seal(compound, self.index).expect("it has a header")
+        let mut datagram = compound.to_vec();
+        assert!(self.outbound.seal_rtcp(&mut datagram, 0), "it has a header");
+        datagram
     }
 }
 

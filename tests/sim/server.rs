@@ -15,7 +15,7 @@ use trackyard::base::rng::Rng;
 use trackyard::gate::{Gate, GateConfig, GateInput, GateOutput};
 use trackyard::room::mail::{ToGate, ToWorker};
 use trackyard::shell::mailbox::{self, Lane, Letter, Outbox, Receiver};
-use trackyard::worker::{Crypto, Outgoing, Transmit, Worker, WorkerConfig};
+use trackyard::worker::{Crypto, Datagram, Outgoing, Worker, WorkerConfig};
 
 use super::system::of_server;
 
@@ -62,7 +62,7 @@ pub struct Server {
 /// What a turn gave besides letters.
 #[derive(Default)]
 pub struct Turn {
-    pub transmits: Vec<Transmit>,
+    pub transmits: Vec<Datagram>,
     pub outputs: Vec<GateOutput>,
     /// Threads that got letters.
     pub wake: Vec<Thread>,
@@ -104,6 +104,7 @@ impl Server {
                 workers,
                 candidates: vec![address],
                 crypto: crypto.clone(),
+                ntp: 3_900_000_000 << 32,
             };
             WorkerThread {
                 worker: Worker::new(config, rng.fork(), now),
@@ -159,17 +160,17 @@ impl Server {
             self.post.received += size(&letter);
             thread.worker.handle_letter(now, letter);
         }
-        for (remote, local, bytes) in thread.socket.drain(..) {
+        for (remote, local, mut bytes) in thread.socket.drain(..) {
             if bytes.len() > DATAGRAM_BYTES_MAX {
                 thread.worker.counters_mut().drop(DropReason::Oversize, 1);
             } else {
-                thread.worker.handle_datagram(now, remote, local, &bytes);
+                thread.worker.handle_datagram(now, remote, local, &mut bytes);
             }
         }
         if thread.worker.poll_timeout().is_some_and(|due| due <= now) {
             thread.worker.handle_timeout(now);
         }
-        thread.worker.flush(now);
+        turn.transmits = thread.worker.flush_all(now);
         for outbox in &mut thread.workers {
             outbox.retry();
         }
@@ -194,7 +195,6 @@ impl Server {
         if dropped > 0 {
             thread.worker.counters_mut().drop(DropReason::MailboxFull, dropped);
         }
-        turn.transmits = std::mem::take(thread.worker.transmits());
         let waiting = thread.gate.is_waiting() || thread.workers.iter().any(Outbox::is_waiting);
         let retry = waiting.then_some(now + RETRY);
         turn.next = [thread.worker.poll_timeout(), retry].into_iter().flatten().min();

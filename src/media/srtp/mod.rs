@@ -54,6 +54,7 @@ pub struct Inbound {
 pub struct Outbound {
     rtp: Cipher,
     rtcp: Cipher,
+    profile: Profile,
     /// Of the next packet of RTCP. One count for all our SSRCs: that each of them has gaps is
     /// nobody's concern, and that none has an index twice is all that matters (RFC 3711 §3.4).
     rtcp_index: u32,
@@ -129,7 +130,7 @@ pub fn session(
     let (client, server) = Master::both(profile, material)?;
     let (ours, theirs) = if we_are_client { (client, server) } else { (server, client) };
     let inbound = Inbound { rtp: theirs.rtp()?, rtcp: theirs.rtcp()?, windows: Vec::new() };
-    Some((inbound, Outbound { rtp: ours.rtp()?, rtcp: ours.rtcp()?, rtcp_index: 0 }))
+    Some((inbound, Outbound { rtp: ours.rtp()?, rtcp: ours.rtcp()?, profile, rtcp_index: 0 }))
 }
 
 impl Inbound {
@@ -173,6 +174,11 @@ impl Inbound {
 }
 
 impl Outbound {
+    /// Bytes by which a sealed packet of RTP is longer.
+    pub fn rtp_overhead(&self) -> usize {
+        self.profile.rtp_overhead()
+    }
+
     /// Encrypts the packet of RTP that begins at `start` and is the buffer's last, and appends its
     /// tag. Its header has so many bytes with everything that belongs to it, and its index (48
     /// bits: rollover counter and sequence number) must never have been sealed for this SSRC with
@@ -195,6 +201,11 @@ impl Outbound {
             packet.truncate(start);
         }
         sealed.is_some()
+    }
+
+    /// Leaves out so many indices of RTCP, for whoever shares the keys with another sender.
+    pub fn skip_rtcp(&mut self, indices: u32) {
+        self.rtcp_index = self.rtcp_index.saturating_add(indices);
     }
 
     /// Encrypts the compound of RTCP that begins at `start` and is the buffer's last, and appends

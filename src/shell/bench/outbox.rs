@@ -5,39 +5,42 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::base::counters::{Counters, DropReason};
 use crate::shell::udp::UdpBatch;
-use crate::worker::Transmit;
+use crate::worker::Transmits;
 
 /// What leaves with the next call.
 #[derive(Default)]
 pub struct Outbox {
-    transmits: Vec<Transmit>,
-    used: usize,
+    transmits: Transmits,
+    /// Where the last one goes, while it is being written.
+    open: Option<SocketAddr>,
     counters: Counters,
 }
 
 impl Outbox {
     /// A place for a datagram: it begins at the index and ends where the buffer does.
     pub fn begin(&mut self, remote: SocketAddr) -> (&mut Vec<u8>, usize) {
-        if self.used == self.transmits.len() {
-            let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            self.transmits.push(Transmit { local, remote, bytes: Vec::new() });
+        self.close();
+        self.open = Some(remote);
+        let start = self.transmits.end();
+        (self.transmits.arena(), start)
+    }
+
+    fn close(&mut self) {
+        if let Some(remote) = self.open.take() {
+            self.transmits.finish(IpAddr::V4(Ipv4Addr::LOCALHOST), remote);
         }
-        let transmit = &mut self.transmits[self.used];
-        self.used += 1;
-        transmit.remote = remote;
-        transmit.bytes.clear();
-        (&mut transmit.bytes, 0)
     }
 
     /// Datagrams that wait.
     pub fn len(&self) -> usize {
-        self.used
+        self.transmits.list().len() + usize::from(self.open.is_some())
     }
 
     /// Sends all as the server does: those to one address in a row as one message.
     pub fn send(&mut self, batch: &mut UdpBatch) {
-        batch.send(&self.transmits[..self.used], &mut self.counters);
-        self.used = 0;
+        self.close();
+        batch.send(&self.transmits, &mut self.counters);
+        self.transmits.clear();
     }
 
     /// Datagrams that the socket did not take so far.

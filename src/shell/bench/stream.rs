@@ -178,7 +178,7 @@ mod tests {
             assert_eq!(header_bytes(packet), Some(HEADER_BYTES));
             let body = &packet[HEADER_BYTES..];
             assert_eq!(payload::starts_keyframe(Codec::Vp8, body), first && keyframe);
-            assert!(payload::vp8_counters(body).is_some_and(|c| c.picture_id.is_some()));
+            assert!(payload::vp8_counters(body).is_some_and(|(c, _)| c.picture_id.is_some()));
             assert_eq!(Stamp::read(body), Some(stamp));
             let mut broken = body.to_vec();
             broken[40] ^= 1;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::worker::Datagram;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
@@ -16,14 +17,20 @@ fn port(batch: &UdpBatch) -> u16 {
     batch.socket.local_addr().unwrap().port()
 }
 
-fn transmit(local: &str, remote: SocketAddr, len: usize, fill: u8) -> Transmit {
-    Transmit { local: local.parse().unwrap(), remote, bytes: vec![fill; len] }
+fn transmit(local: &str, remote: SocketAddr, len: usize, fill: u8) -> Datagram {
+    Datagram { local: local.parse().unwrap(), remote, bytes: vec![fill; len] }
 }
 
-type Datagram = (SocketAddr, IpAddr, Vec<u8>);
+fn all(datagrams: &[Datagram]) -> Transmits {
+    let mut transmits = Transmits::default();
+    datagrams.iter().for_each(|d| transmits.push(d.local, d.remote, &d.bytes));
+    transmits
+}
+
+type Received = (SocketAddr, IpAddr, Vec<u8>);
 
 /// Receives until `count` datagrams are there.
-fn receive(batch: &mut UdpBatch, count: usize) -> Vec<Datagram> {
+fn receive(batch: &mut UdpBatch, count: usize) -> Vec<Received> {
     let deadline = Instant::now() + PATIENCE;
     let mut datagrams = Vec::new();
     while datagrams.len() < count {
@@ -41,7 +48,7 @@ fn carries(from: &mut UdpBatch, to: &mut UdpBatch, sizes: &[usize]) -> Counters 
     let sent: Vec<_> =
         (0u8..).zip(sizes).map(|(fill, len)| transmit("127.0.0.1", remote, *len, fill)).collect();
     let mut counters = Counters::default();
-    from.send(&sent, &mut counters);
+    from.send(&all(&sent), &mut counters);
     let received = receive(to, sizes.len());
     assert_eq!(received.len(), sent.len());
     for (received, sent) in received.iter().zip(&sent) {
@@ -75,7 +82,7 @@ fn runs_end_where_the_kernel_would_refuse() {
     let run = |parts: &[(SocketAddr, usize, &str)]| {
         let transmits: Vec<_> =
             parts.iter().map(|(remote, len, local)| transmit(local, *remote, *len, 0)).collect();
-        run_len(&transmits)
+        run_len(all(&transmits).list())
     };
     let a = "198.51.100.1";
     assert_eq!(run(&[(x, 9, a)]), 1);
@@ -101,7 +108,7 @@ fn a_dual_stack_socket_speaks_ipv4_as_ipv4() {
     carries(&mut dual, &mut v4, &[100, 100, 50]);
     let mut v6 = loopback("[::1]:0");
     let to_v6 = SocketAddr::new("::1".parse().unwrap(), port(&v6));
-    dual.send(&[transmit("::1", to_v6, 5, 1)], &mut Counters::default());
+    dual.send(&all(&[transmit("::1", to_v6, 5, 1)]), &mut Counters::default());
     let (remote, local, bytes) = receive(&mut v6, 1).remove(0);
     assert_eq!((remote.ip(), remote.port()), (to_v6.ip(), port(&dual)));
     assert_eq!((local, bytes), (to_v6.ip(), vec![1; 5]));
@@ -113,11 +120,11 @@ fn the_answer_leaves_from_the_address_that_was_asked() {
     server.own.push("127.0.0.9".parse().unwrap());
     let remote = SocketAddr::from(([127, 0, 0, 1], port(&asker)));
     let asked = SocketAddr::from(([127, 0, 0, 9], port(&server)));
-    asker.send(&[transmit("127.0.0.1", asked, 3, 0)], &mut Counters::default());
+    asker.send(&all(&[transmit("127.0.0.1", asked, 3, 0)]), &mut Counters::default());
     assert_eq!(receive(&mut server, 1)[0].1, asked.ip());
     // An announced address that is not the machine's is left to the kernel.
     let answers = ["127.0.0.9", "203.0.113.7"].map(|local| transmit(local, remote, 3, 0));
-    server.send(&answers, &mut Counters::default());
+    server.send(&all(&answers), &mut Counters::default());
     let received = receive(&mut asker, 2);
     assert_eq!(received[0].0, asked);
     assert_eq!(received[1].0, SocketAddr::from(([127, 0, 0, 1], port(&server))));
@@ -153,7 +160,7 @@ fn what_cannot_leave_is_counted_and_the_rest_goes_on() {
         transmit("127.0.0.1", good, 5, 2),
     ];
     let mut counters = Counters::default();
-    a.send(&transmits, &mut counters);
+    a.send(&all(&transmits), &mut counters);
     assert_eq!(counters.dropped(DropReason::SendError), 4);
     assert_eq!(counters.datagrams_out, 2);
     let received = receive(&mut b, 2);
@@ -178,9 +185,9 @@ fn a_full_socket_drops_and_counts_and_neither_waits_nor_tries_again() {
     let other_end = stopped(&mut batch);
     // Of the other family, so that no name is written, which a connected Unix socket refuses.
     let to: SocketAddr = "[::1]:9".parse().unwrap();
-    let all: Vec<_> = (0..1_000).map(|i| transmit("127.0.0.1", to, 9 + i % 2, i as u8)).collect();
+    let some: Vec<_> = (0..1_000).map(|i| transmit("127.0.0.1", to, 9 + i % 2, i as u8)).collect();
     let (mut counters, began) = (Counters::default(), Instant::now());
-    batch.send(&all, &mut counters);
+    batch.send(&all(&some), &mut counters);
     let dropped = counters.dropped(DropReason::SocketFull);
     assert!(dropped > 100, "{dropped}");
     assert_eq!(counters.datagrams_out + dropped, 1_000);
@@ -188,7 +195,7 @@ fn a_full_socket_drops_and_counts_and_neither_waits_nor_tries_again() {
     // Once it reads, the next ones go out.
     let read = || std::iter::from_fn(|| other_end.recv(&mut [0; 64]).ok()).count() as u64;
     assert!(read() > 0);
-    batch.send(&all[..4], &mut counters);
+    batch.send(&all(&some[..4]), &mut counters);
     assert_eq!((read() > 0, counters.dropped(DropReason::SocketFull)), (true, dropped));
 }
 
@@ -202,7 +209,7 @@ fn a_batch_is_bounded_and_delivered_once() {
         .map(|i| transmit("127.0.0.1", remote, 10 + i % 2 * i, 0))
         .collect();
     a.segmentation = Segmentation::Off;
-    a.send(&sent, &mut Counters::default());
+    a.send(&all(&sent), &mut Counters::default());
     assert!(b.receive().unwrap());
     assert_eq!(b.deliver(|_, _, _| ()), RECEIVE_MESSAGES);
     assert_eq!(b.deliver(|_, _, _| ()), 0);

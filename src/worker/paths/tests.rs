@@ -26,7 +26,7 @@ fn request(transaction: u64, nominates: bool) -> Vec<u8> {
 
 struct Client {
     paths: Paths,
-    sends_to: Option<SocketAddr>,
+    sends_to: Option<FourTuple>,
     transaction: u64,
 }
 
@@ -78,7 +78,7 @@ fn living_paths_do_not_give_way() {
     for port in 1..=8 {
         assert_eq!(client.check(port, false, start), Ok(false));
     }
-    client.sends_to = Some(tuple(1).remote);
+    client.sends_to = Some(tuple(1));
     for second in 1..15 {
         let now = at(start, second * 1_000);
         assert_eq!(client.check(100 + second as u16, true, now), Err(DropReason::AddressLimit));
@@ -110,7 +110,7 @@ fn media_stays_while_its_path_lives() {
     let start = Instant::now();
     let mut client = Client::new();
     client.check(1, true, start).unwrap();
-    client.sends_to = Some(tuple(1).remote);
+    client.sends_to = Some(tuple(1));
     let mut now = start;
     for _ in 0..100 {
         now += Duration::from_millis(300);
@@ -125,13 +125,13 @@ fn media_follows_a_client_whose_address_changed() {
     let start = Instant::now();
     let mut client = Client::new();
     client.check(1, true, start).unwrap();
-    client.sends_to = Some(tuple(1).remote);
+    client.sends_to = Some(tuple(1));
     client.check(2, true, at(start, 100)).unwrap();
     let due = start + PATH_SILENT_AFTER;
     assert_eq!(client.weigh(at(start, 100)), Move::At(due));
     assert_eq!(client.weigh(due), Move::To(tuple(2)));
     assert_eq!(client.paths.set_aside_for(tuple(2), due), [tuple(1).remote]);
-    client.sends_to = Some(tuple(2).remote);
+    client.sends_to = Some(tuple(2));
     assert_eq!(client.weigh(at(start, 60_000)), Move::Stay, "what was set aside is no choice");
 }
 
@@ -141,7 +141,7 @@ fn a_client_that_nominates_with_each_check_is_taken_at_its_word() {
     let mut client = Client::new();
     client.check(1, true, start).unwrap();
     client.check(2, false, at(start, 10_000)).unwrap();
-    client.sends_to = Some(tuple(1).remote);
+    client.sends_to = Some(tuple(1));
     assert_eq!(client.weigh(at(start, 11_000)), Move::Stay, "a spare path is kept warm");
     client.check(1, false, at(start, 12_000)).unwrap();
     client.check(2, false, at(start, 13_000)).unwrap();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use trackyard::gate::{CloseReason, ConnId, GateInput};
-use trackyard::worker::Transmit;
+use trackyard::worker::Datagram;
 
 use super::{Event, World};
 use crate::client::Client;
@@ -17,8 +17,8 @@ use crate::server::Thread;
 const LIES_EVERY: Duration = Duration::from_millis(20);
 
 impl World {
-    pub(super) fn transmit(&mut self, transmit: Transmit) {
-        let Transmit { remote, bytes, .. } = transmit;
+    pub(super) fn transmit(&mut self, transmit: Datagram) {
+        let Datagram { remote, bytes, .. } = transmit;
         self.observer.sent(self.server_now(), remote, &bytes);
         self.trace.packet(self.now, [1, remote.port().into(), bytes.len() as u64]);
         if self.chance.u32(..1_000) < self.socket_failures {
@@ -257,10 +257,12 @@ impl World {
         self.with(id, |client, now| client.change_network(now, local));
     }
 
-    /// A datagram comes from the client at which its worker panics.
+    /// A check comes from the client at which its worker panics.
     pub fn poison(&mut self, id: ClientId) {
+        let Some(check) = self.observer.last_check(id) else { return };
+        let poison = crate::crypto::poisoned(check);
         self.poisoned += 1;
-        self.inject_as(id, &crate::crypto::RTCP_POISON);
+        self.inject_as(id, &poison);
     }
 
     /// A datagram comes from the client at which its transport panics.

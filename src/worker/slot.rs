@@ -1,0 +1,290 @@
+//! An m-line on which a client receives: whatever track sits in it, one stream leaves.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use str0m::media::Mid;
+
+use super::clock::Clock;
+use super::transmits::Transmits;
+use crate::base::counters::{Counters, DropReason};
+use crate::base::limits::DATAGRAM_OUT_BYTES_MAX;
+use crate::base::rng::Rng;
+use crate::media::extensions::ExtensionIds;
+use crate::media::keyframes::REPEAT_AFTER;
+use crate::media::packet::Packet;
+use crate::media::resend::ResendBudget;
+use crate::media::rewrite::{Rewriter, Rewritten};
+use crate::media::srtp::Outbound;
+use crate::media::transport_cc::SendHistory;
+use crate::room::mail::TrackRef;
+use crate::wire::codec::{Codec, Kind};
+use crate::wire::rtcp::SenderInfo;
+use crate::wire::rtp::{Fixed, Writer};
+
+/// The place of an m-line in a client's descriptions, which it keeps (RFC 3264 §8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Line(pub u16);
+
+/// A codec that a slot may carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotCodec {
+    pub codec: Codec,
+    pub payload_type: u8,
+    /// Of its retransmissions (RFC 4588).
+    pub rtx: Option<u8>,
+}
+
+/// What was negotiated for a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agreed {
+    pub line: Line,
+    pub mid: Mid,
+    pub name: String,
+    pub kind: Kind,
+    pub codecs: Vec<SlotCodec>,
+    /// Of the stream that leaves, and of its retransmissions.
+    pub ssrc: u32,
+    pub rtx_ssrc: Option<u32>,
+    /// Of both (RFC 3550 §6.5.1).
+    pub cname: String,
+    pub ids: ExtensionIds,
+}
+
+/// A slot.
+#[derive(Debug)]
+pub struct Slot {
+    pub agreed: Agreed,
+    pub track: Option<TrackRef>,
+    /// The last two sender reports, of which one may still be on its way: what their receiver calls
+    /// them, and when they left.
+    pub reported: [Option<(u32, Instant)>; 2],
+    rewriter: Rewriter,
+    /// Of the next retransmission, extended.
+    rtx_seq: u64,
+    /// Sent so far, and their payload's bytes.
+    packets: u32,
+    bytes: u32,
+    /// Of the packets, those that the last sender report counted.
+    reported_packets: u32,
+    /// When a keyframe was last asked for on this slot's behalf.
+    asked: Option<Instant>,
+}
+
+/// Where a peer's packets go, and with what.
+pub struct Sending<'a> {
+    pub now: Instant,
+    pub local: IpAddr,
+    pub remote: SocketAddr,
+    pub outbound: &'a Outbound,
+    /// Gives the next packet its number, where transport-wide numbers were negotiated.
+    pub history: &'a mut SendHistory,
+    pub resends: &'a mut ResendBudget,
+    /// The `abs-send-time` of now.
+    pub send_time: [u8; 3],
+    pub transmits: &'a mut Transmits,
+    pub counters: &'a mut Counters,
+}
+
+/// What became of the packets that were given to a slot.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    pub packets: u64,
+    /// A keyframe must be asked for (again).
+    pub wants_keyframe: bool,
+}
+
+impl Slot {
+    /// An empty slot; where its numbers begin is random (RFC 3550 §5.1), below 2^15 so that a
+    /// receiver which loses the first packets guesses the rollover counter right (RFC 3711 §3.3.1).
+    pub fn new(agreed: Agreed, rng: &mut Rng) -> Slot {
+        let (chance, more) = (rng.next_u64(), rng.next_u64());
+        Slot {
+            agreed,
+            track: None,
+            reported: [None; 2],
+            rewriter: Rewriter::new((chance >> 32) as u16, chance as u32),
+            rtx_seq: more & 0x7fff,
+            packets: 0,
+            bytes: 0,
+            reported_packets: 0,
+            asked: None,
+        }
+    }
+
+    /// The same slot, with what was agreed on since.
+    pub fn with(self, agreed: Agreed) -> Slot {
+        Slot { agreed, ..self }
+    }
+
+    /// Puts another track (or none) in.
+    pub fn assign(&mut self, track: Option<TrackRef>) {
+        self.track = track;
+        self.rewriter.restart();
+        self.asked = None;
+    }
+
+    /// Whether a keyframe must be asked for now: nothing can be shown, and nobody asked lately.
+    pub fn ask(&mut self, now: Instant) -> bool {
+        let needs = self.agreed.kind == Kind::Video
+            && self.track.is_some()
+            && self.rewriter.awaits_keyframe();
+        let due = self.asked.is_none_or(|at| now.saturating_duration_since(at) >= REPEAT_AFTER);
+        if needs && due {
+            self.asked = Some(now);
+        }
+        needs && due
+    }
+
+    /// The codecs that it may carry.
+    pub fn codec_list(&self) -> Vec<Codec> {
+        self.agreed.codecs.iter().map(|c| c.codec).collect()
+    }
+
+    fn codec(&self, sent: Codec) -> Option<SlotCodec> {
+        let best = self.agreed.codecs.iter().max_by_key(|own| own.codec.accepts(sent))?;
+        (best.codec.accepts(sent) > 0).then_some(*best)
+    }
+
+    /// Writes packets of its track, in the order given.
+    pub fn send<'p>(
+        &mut self,
+        packets: impl Iterator<Item = Packet<'p>>,
+        to: &mut Sending<'_>,
+    ) -> Sent {
+        let mut sent = Sent::default();
+        for packet in packets {
+            let Some(codec) = self.codec(packet.head.codec) else {
+                to.counters.drop(DropReason::Codec, 1);
+                continue;
+            };
+            let rewritten = match self.rewriter.rewrite(&packet) {
+                Ok(rewritten) => rewritten,
+                Err(reason) => {
+                    to.counters.drop(reason, 1);
+                    sent.wants_keyframe |=
+                        reason == DropReason::AwaitingKeyframe && self.ask(to.now);
+                    continue;
+                }
+            };
+            let fixed = Fixed {
+                payload_type: codec.payload_type,
+                marker: packet.head.marker,
+                seq: rewritten.seq as u16,
+                timestamp: rewritten.timestamp,
+                ssrc: self.agreed.ssrc,
+            };
+            let place = Place { fixed, index: rewritten.seq, original: None };
+            if let Some(bytes) = self.write(&packet, &rewritten, place, to) {
+                self.packets = self.packets.wrapping_add(1);
+                self.bytes = self.bytes.wrapping_add(packet.payload.len() as u32);
+                sent.packets += 1;
+                if self.agreed.kind == Kind::Video {
+                    to.resends.earn(bytes);
+                }
+            }
+        }
+        sent
+    }
+
+    /// What a sender report says, if something was sent since the last; it counts as reported.
+    pub fn sender_info(&mut self, clock: &Clock, now: Instant) -> Option<SenderInfo> {
+        let timestamp = self.rewriter.timestamp_at(now)?;
+        if self.packets == self.reported_packets {
+            return None;
+        }
+        self.reported_packets = self.packets;
+        let ntp = clock.ntp(now);
+        self.reported = [self.reported[1], Some(((ntp >> 16) as u32, now))];
+        Some(SenderInfo { ntp, timestamp, packets: self.packets, bytes: self.bytes })
+    }
+
+    /// The publisher's packet that left under that number: its stream and number.
+    pub fn origin(&self, seq: u16) -> Option<(u32, u64)> {
+        self.rewriter.origin(seq)
+    }
+
+    /// Sends a packet of its track once more (RFC 4588 §4), if it may; whether it did.
+    pub fn resend(&mut self, packet: &Packet<'_>, to: &mut Sending<'_>) -> bool {
+        let again = || {
+            let rewritten = self.rewriter.again(packet)?;
+            Some((rewritten, self.codec(packet.head.codec)?.rtx?, self.agreed.rtx_ssrc?))
+        };
+        let Some((rewritten, payload_type, ssrc)) = again() else { return false };
+        let seq = rewritten.seq as u16;
+        // What it is in bytes is known once it is written; this is no less.
+        let bytes = packet.payload.len() + packet.descriptor.len() + RESEND_OVERHEAD_BYTES;
+        if !to.resends.grant(self.agreed.ssrc, seq, bytes, to.now) {
+            return false;
+        }
+        let fixed = Fixed {
+            payload_type,
+            marker: packet.head.marker,
+            seq: self.rtx_seq as u16,
+            timestamp: rewritten.timestamp,
+            ssrc,
+        };
+        let place = Place { fixed, index: self.rtx_seq, original: Some(seq) };
+        self.rtx_seq += 1;
+        self.write(packet, &rewritten, place, to).is_some()
+    }
+
+    /// Builds a packet in the arena and seals it; its bytes, or `None` if it cannot leave.
+    fn write(
+        &self,
+        packet: &Packet<'_>,
+        rewritten: &Rewritten,
+        place: Place,
+        to: &mut Sending<'_>,
+    ) -> Option<usize> {
+        let (ids, head) = (&self.agreed.ids, &packet.head);
+        let start = to.transmits.end();
+        let arena = to.transmits.arena();
+        let long = ids.dependency_descriptor != 0 && packet.descriptor.len() > 16;
+        let mut writer = Writer::begin(arena, place.fixed, long || ids.needs_two_bytes());
+        let numbered = writer.element(ids.transport_sequence_number, &[0; 2]).len() == 2;
+        // Behind the fixed part, the extension's own head, and the element's.
+        let number = start + 12 + 4 + if writer.is_two_byte() { 2 } else { 1 };
+        if !numbered {
+            writer.element(ids.absolute_send_time, &to.send_time);
+        }
+        writer.element(ids.mid, self.agreed.name.as_bytes());
+        head.extensions.write(ids, &mut writer);
+        if ids.dependency_descriptor != 0 && !packet.descriptor.is_empty() {
+            let at = writer.element(ids.dependency_descriptor, packet.descriptor);
+            rewritten.patch_descriptor(at);
+        }
+        let header = writer.end();
+        if let Some(original) = place.original {
+            arena.extend(original.to_be_bytes());
+        }
+        let payload = arena.len();
+        arena.extend_from_slice(packet.payload);
+        rewritten.patch_payload(arena.get_mut(payload..).unwrap_or_default());
+        let bytes = arena.len() - start + to.outbound.rtp_overhead();
+        if bytes > DATAGRAM_OUT_BYTES_MAX {
+            to.transmits.abandon();
+            to.counters.drop(DropReason::Oversize, 1);
+            return None;
+        }
+        if numbered && let Some(place) = arena.get_mut(number..number + 2) {
+            place.copy_from_slice(&to.history.sent(to.now, bytes).to_be_bytes());
+        }
+        if !to.outbound.seal_rtp(arena, start, header, place.index) {
+            return None;
+        }
+        Some(to.transmits.finish(to.local, to.remote))
+    }
+}
+
+/// A retransmission's headers, tag and original sequence number: more than it has of them.
+const RESEND_OVERHEAD_BYTES: usize = 12 + 4 + 48 + 2 + 16;
+
+/// Where a packet stands in a stream.
+struct Place {
+    fixed: Fixed,
+    /// For SRTP: rollover counter and sequence number.
+    index: u64,
+    /// Of a retransmission: the number under which it left first.
+    original: Option<u16>,
+}

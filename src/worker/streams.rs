@@ -1,0 +1,339 @@
+//! The streams that a client sends: whose packet is it, was it there before, and what is in it.
+
+use std::time::Instant;
+
+use str0m::media::Mid;
+
+use super::peer::PeerTrack;
+use crate::base::counters::DropReason;
+use crate::base::ids::TrackId;
+use crate::base::limits::STREAMS_PER_PEER_MAX;
+use crate::media::extensions::{ExtensionIds, Received};
+use crate::media::nack::Missing;
+use crate::media::packet::{Head, Packet};
+use crate::media::reception::Reception;
+use crate::media::srtp::{Inbound, ReceiveIndex};
+use crate::media::transport_cc::Arrivals;
+use crate::wire::codec::{Codec, Kind};
+use crate::wire::payload;
+use crate::wire::rtcp::{self, ReportBlock, SenderInfo};
+use crate::wire::rtp::Header;
+use crate::wire::sdp::AnnouncedStream;
+
+/// All of them. Bounded: of more than [`STREAMS_PER_PEER_MAX`], the one unused longest has to show
+/// itself again.
+#[derive(Debug)]
+pub struct Streams {
+    list: Vec<Stream>,
+    payload_types: Box<[PayloadType; 128]>,
+    ids: ExtensionIds,
+    announced: Vec<AnnouncedStream>,
+    /// Of all packets, over all streams.
+    pub arrivals: Arrivals,
+}
+
+/// What a payload type was negotiated for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PayloadType {
+    Unknown,
+    /// `repeats`: the client takes NACKs for it (RFC 4585 §4.2).
+    Media {
+        codec: Codec,
+        repeats: bool,
+    },
+    /// Retransmissions (RFC 4588) of that other payload type.
+    Rtx {
+        of: u8,
+    },
+}
+
+/// With as many again as one stream may miss, it still fits a datagram.
+const NACK_BYTES_ENOUGH: usize = 100;
+
+#[derive(Debug)]
+struct Stream {
+    ssrc: u32,
+    index: ReceiveIndex,
+    /// The m-line's track, as soon as it is known.
+    track: Option<TrackId>,
+    /// It carries retransmissions of another one.
+    is_rtx: bool,
+    reception: Reception,
+    missing: Missing,
+    last: Instant,
+}
+
+/// A packet that is the client's, and of a track.
+#[derive(Debug)]
+pub struct Taken<'a> {
+    pub track: TrackId,
+    pub packet: Packet<'a>,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Streams {
+            list: Vec::new(),
+            payload_types: Box::new([PayloadType::Unknown; 128]),
+            ids: ExtensionIds::default(),
+            announced: Vec::new(),
+            arrivals: Arrivals::default(),
+        }
+    }
+}
+
+impl Streams {
+    /// A description was agreed on: which stream is of which track is asked anew.
+    pub fn agree(
+        &mut self,
+        payload_types: impl Iterator<Item = (u8, PayloadType)>,
+        ids: ExtensionIds,
+        announced: Vec<AnnouncedStream>,
+    ) {
+        *self.payload_types = [PayloadType::Unknown; 128];
+        for (number, payload_type) in payload_types {
+            if let Some(place) = self.payload_types.get_mut(usize::from(number)) {
+                *place = payload_type;
+            }
+        }
+        (self.ids, self.announced) = (ids, announced);
+        self.list.iter_mut().for_each(|stream| stream.track = None);
+    }
+
+    /// What a payload type was negotiated for.
+    pub fn payload_type(&self, number: u8) -> PayloadType {
+        let known = self.payload_types.get(usize::from(number));
+        known.copied().unwrap_or(PayloadType::Unknown)
+    }
+
+    /// Opens a datagram in place. Nothing changes for one that is forged or was there before.
+    /// Gives its header and where what is in it ends.
+    pub fn open(
+        &mut self,
+        inbound: &Inbound,
+        datagram: &mut [u8],
+        now: Instant,
+    ) -> Result<(Header, u64, usize), DropReason> {
+        let header = Header::parse(datagram).ok_or(DropReason::RtpForged)?;
+        let known = self.list.iter().position(|stream| stream.ssrc == header.ssrc);
+        let first = ReceiveIndex::default();
+        let known_stream = known.and_then(|at| self.list.get(at));
+        let index = known_stream.map_or(&first, |stream| &stream.index);
+        let index = index.guess(header.seq).ok_or(DropReason::RtpReplay)?;
+        let end = inbound.open_rtp(datagram, header.bytes, index).ok_or(DropReason::RtpForged)?;
+        let stream = match known {
+            Some(at) => self.list.get_mut(at),
+            None => self.begin(header.ssrc, now),
+        };
+        if let Some(stream) = stream {
+            stream.index.accept(index);
+            stream.last = now;
+        }
+        Ok((header, index, end))
+    }
+
+    fn begin(&mut self, ssrc: u32, now: Instant) -> Option<&mut Stream> {
+        if self.list.len() >= STREAMS_PER_PEER_MAX {
+            let stalest = self.list.iter().enumerate().min_by_key(|(_, stream)| stream.last);
+            let at = stalest.map(|(at, _)| at)?;
+            // In the order in which they began: the newest of a track is asked for keyframes.
+            self.list.remove(at);
+        }
+        self.list.push(Stream {
+            ssrc,
+            index: ReceiveIndex::default(),
+            track: None,
+            is_rtx: false,
+            reception: Reception::default(),
+            missing: Missing::default(),
+            last: now,
+        });
+        self.list.last_mut()
+    }
+
+    /// What an opened packet is, and of which track.
+    pub fn read<'a>(
+        &mut self,
+        (header, index, end): (Header, u64, usize),
+        datagram: &'a [u8],
+        tracks: &[PeerTrack],
+        now: Instant,
+    ) -> Result<Taken<'a>, DropReason> {
+        let packet = datagram.get(..end).ok_or(DropReason::RtpForged)?;
+        let said = Received::read(&header, packet, &self.ids);
+        if let Some(number) = said.transport_sequence_number {
+            self.arrivals.received(number, now);
+        }
+        let end = header.payload_end(packet).ok_or(DropReason::RtpForged)?;
+        let payload = packet.get(header.bytes..end).ok_or(DropReason::RtpForged)?;
+        let track = self.track(&header, said.mid, tracks).ok_or(DropReason::UnknownStream)?;
+        let (ssrc, seq, codec, payload) = match self.payload_type(header.payload_type) {
+            PayloadType::Media { codec, repeats } => {
+                if let Some(stream) = self.list.iter_mut().find(|s| s.ssrc == header.ssrc) {
+                    stream.reception.received(index, header.timestamp, now, codec.clock_hz());
+                    if repeats {
+                        stream.missing.received(index, now);
+                    }
+                }
+                (header.ssrc, index, codec, payload)
+            }
+            PayloadType::Rtx { of } => {
+                let PayloadType::Media { codec, .. } = self.payload_type(of) else {
+                    return Err(DropReason::Codec);
+                };
+                let ([high, low], payload) =
+                    payload.split_first_chunk().ok_or(DropReason::RtxUnused)?;
+                let seq = u16::from_be_bytes([*high, *low]);
+                let (ssrc, seq) = self.repaired(track, header.ssrc, seq, now)?;
+                (ssrc, seq, codec, payload)
+            }
+            PayloadType::Unknown => return Err(DropReason::Codec),
+        };
+        let starts_keyframe = payload::starts_keyframe(codec, payload);
+        if starts_keyframe && let Some(stream) = self.list.iter_mut().find(|s| s.ssrc == ssrc) {
+            stream.missing.keyframe(seq);
+        }
+        let head = Head {
+            ssrc,
+            take: 0,
+            seq,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            codec,
+            starts_keyframe,
+            counters: payload::counters(codec, payload),
+            extensions: said.passing,
+            received: now,
+        };
+        Ok(Taken { track, packet: Packet { head, payload, descriptor: said.descriptor } })
+    }
+
+    /// The original of a retransmission: its stream and number, unless it is there already.
+    fn repaired(
+        &mut self,
+        track: TrackId,
+        rtx: u32,
+        seq: u16,
+        now: Instant,
+    ) -> Result<(u32, u64), DropReason> {
+        let named = self.announced.iter().find(|a| a.rtx == Some(rtx)).map(|a| a.ssrc);
+        let newest = self.list.iter_mut().rev().find(|stream| {
+            stream.track == Some(track)
+                && !stream.is_rtx
+                && named.is_none_or(|named| stream.ssrc == named)
+        });
+        let original = newest.ok_or(DropReason::RtxUnused)?;
+        let index = original.index.guess(seq).ok_or(DropReason::RtxUnused)?;
+        original.index.accept(index);
+        original.missing.received(index, now);
+        Ok((original.ssrc, index))
+    }
+
+    /// The track of a packet's stream (RFC 9143 §9.2): by what was announced, by its MID, or
+    /// because its payload type can be of no other.
+    fn track(
+        &mut self,
+        header: &Header,
+        mid: Option<&[u8]>,
+        tracks: &[PeerTrack],
+    ) -> Option<TrackId> {
+        let known = self.list.iter().find(|stream| stream.ssrc == header.ssrc)?.track;
+        if known.is_some() {
+            return known;
+        }
+        let by_mid = || {
+            let mid = Mid::from(std::str::from_utf8(mid?).ok()?);
+            tracks.iter().find(|track| track.mid == mid)
+        };
+        let announced = || {
+            let of = |a: &&AnnouncedStream| a.ssrc == header.ssrc || a.rtx == Some(header.ssrc);
+            let mid = &self.announced.iter().find(of)?.mid;
+            tracks.iter().find(|track| track.name == *mid)
+        };
+        let only = || {
+            let kind = match self.payload_type(header.payload_type) {
+                PayloadType::Media { codec, .. } => codec.kind(),
+                PayloadType::Rtx { .. } => Kind::Video,
+                PayloadType::Unknown => return None,
+            };
+            let mut of_kind = tracks.iter().filter(|track| track.kind == kind);
+            of_kind.next().filter(|_| of_kind.next().is_none())
+        };
+        let track = by_mid().or_else(announced).or_else(only)?.id;
+        let stream = self.list.iter_mut().find(|stream| stream.ssrc == header.ssrc)?;
+        stream.track = Some(track);
+        let payload_type = self.payload_types.get(usize::from(header.payload_type));
+        stream.is_rtx = matches!(payload_type, Some(PayloadType::Rtx { .. }));
+        Some(track)
+    }
+
+    /// The stream of a track that sends media now: the one that began last, since a client that
+    /// changed its SSRC has left the others.
+    pub fn newest(&self, track: TrackId) -> Option<u32> {
+        let mut newest = self.list.iter().rev();
+        newest.find(|stream| stream.track == Some(track) && !stream.is_rtx).map(|s| s.ssrc)
+    }
+
+    /// When something is to be said of them: what is missing, or what came.
+    pub fn deadline(&self) -> Option<Instant> {
+        let missing = self.list.iter().filter_map(|stream| stream.missing.deadline());
+        missing.chain(self.arrivals.deadline()).min()
+    }
+
+    /// Appends NACKs for what is to be asked for again now, until they fill a datagram; `numbers` is
+    /// used for it. Whether there were any: then there may be more.
+    pub fn nacks(
+        &mut self,
+        now: Instant,
+        sender: u32,
+        numbers: &mut Vec<u16>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let start = out.len();
+        for stream in &mut self.list {
+            numbers.clear();
+            stream.missing.due(now, numbers);
+            rtcp::nack(out, sender, stream.ssrc, numbers.iter().copied());
+            if out.len() - start > NACK_BYTES_ENOUGH {
+                break;
+            }
+        }
+        out.len() > start
+    }
+
+    /// A track of which something was given up: only a keyframe mends that.
+    pub fn take_given_up(&mut self) -> Option<TrackId> {
+        let mut given_up = self
+            .list
+            .iter_mut()
+            .filter_map(|stream| stream.missing.take_given_up().then_some(stream.track).flatten());
+        given_up.next()
+    }
+
+    /// One of them; 0 if there is none.
+    pub fn any(&self) -> u32 {
+        self.list.first().map_or(0, |stream| stream.ssrc)
+    }
+
+    /// What is said of those of which something came since `since`.
+    pub fn blocks(
+        &mut self,
+        since: Option<Instant>,
+        now: Instant,
+    ) -> impl Iterator<Item = ReportBlock> {
+        let heard = self.list.iter_mut().filter(move |stream| Some(stream.last) > since);
+        heard.filter_map(move |stream| stream.reception.block(stream.ssrc, now))
+    }
+
+    /// A sender report of one of them came.
+    pub fn sender_report(&mut self, ssrc: u32, info: &SenderInfo, now: Instant) {
+        if let Some(stream) = self.list.iter_mut().find(|stream| stream.ssrc == ssrc) {
+            stream.reception.sender_report(info.ntp, now);
+        }
+    }
+
+    /// How many are known.
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+}
