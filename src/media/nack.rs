@@ -137,3 +137,220 @@ impl RoundTrip {
         after.clamp(NACK_REPEAT_AFTER_MIN, NACK_REPEAT_AFTER_MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::Rng;
+
+    const NONE: [u16; 0] = [];
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn due(missing: &mut Missing, now: Instant) -> Vec<u16> {
+        let mut numbers = Vec::new();
+        missing.due(now, &mut numbers);
+        numbers
+    }
+
+    #[test]
+    fn nothing_is_asked_for_while_nothing_is_missing() {
+        let start = Instant::now();
+        let mut missing = Missing::default();
+        assert_eq!((missing.deadline(), due(&mut missing, start)), (None, vec![]));
+        for seq in 500..1_000 {
+            missing.received(seq, start);
+            assert_eq!(missing.deadline(), None, "nor what was before the first");
+        }
+        missing.received(499, start);
+        assert_eq!(due(&mut missing, start + ms(60_000)), NONE);
+        assert!(!missing.take_given_up());
+    }
+
+    #[test]
+    fn asked_for_at_once_when_others_overtook_it_else_after_a_little() {
+        let start = Instant::now();
+        let mut missing = Missing::default();
+        missing.received(65_533, start);
+        missing.received(65_536, start);
+        assert_eq!(due(&mut missing, start), NONE);
+        assert_eq!(missing.deadline(), Some(start + NACK_REORDER_WAIT));
+        missing.received(65_537, start);
+        assert_eq!(missing.deadline(), Some(start), "three came after the first of the two");
+        assert_eq!(due(&mut missing, start), [65_534]);
+        let then = start + NACK_REORDER_WAIT;
+        assert_eq!(missing.deadline(), Some(then));
+        assert_eq!(due(&mut missing, then), [65_535]);
+        assert_eq!(due(&mut missing, then), NONE, "once");
+    }
+
+    #[test]
+    fn what_was_only_overtaken_is_not_asked_for() {
+        let start = Instant::now();
+        let mut missing = Missing::default();
+        for seq in [0, 3, 1, 2, 5, 4] {
+            missing.received(seq, start);
+            assert_eq!(due(&mut missing, start + ms(9)), NONE);
+        }
+        assert_eq!((missing.deadline(), due(&mut missing, start + ms(5_000))), (None, vec![]));
+    }
+
+    #[test]
+    fn asked_again_after_a_round_trip_so_often_and_no_longer() {
+        let start = Instant::now();
+        let mut missing = Missing::default();
+        missing.received(0, start);
+        missing.received(4, start);
+        let mut asked = Vec::new();
+        let mut now = start;
+        while let Some(deadline) = missing.deadline() {
+            assert!(deadline > now || asked.is_empty(), "no spinning");
+            now = deadline;
+            let numbers = due(&mut missing, now);
+            asked.extend(numbers.iter().map(|n| (*n, now - start)).filter(|(n, _)| *n == 1));
+        }
+        let times: Vec<Duration> = asked.iter().map(|(_, at)| *at).collect();
+        assert_eq!(times, (0..10).map(|i| NACK_REPEAT_AFTER * i).collect::<Vec<_>>());
+        assert!(missing.take_given_up() && !missing.take_given_up());
+        assert!(now - start <= NACK_AGE_MAX + NACK_REPEAT_AFTER_MAX);
+    }
+
+    #[test]
+    fn given_up_after_so_many_requests_however_short_the_way() {
+        let start = Instant::now();
+        let mut missing = Missing::default();
+        missing.round_trip.measured(Duration::ZERO);
+        missing.received(0, start);
+        missing.received(4, start);
+        let times: Vec<Vec<u16>> =
+            (0..20).map(|i| due(&mut missing, start + NACK_REPEAT_AFTER_MIN * i)).collect();
+        assert_eq!(times.concat().iter().filter(|n| **n == 1).count(), usize::from(NACK_TRIES_MAX));
+        assert!(missing.take_given_up());
+    }
+
+    #[test]
+    fn too_old_is_given_up_whatever_the_round_trip() {
+        let start = Instant::now();
+        let mut missing = Missing::default();
+        missing.round_trip.measured(ms(60_000));
+        missing.received(0, start);
+        missing.received(9, start);
+        assert_eq!(due(&mut missing, start), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(due(&mut missing, start + NACK_REPEAT_AFTER_MAX).len(), 8, "all, once more");
+        assert!(!missing.take_given_up());
+        assert_eq!(due(&mut missing, start + NACK_AGE_MAX), NONE);
+        assert!(missing.take_given_up());
+        assert_eq!(missing.deadline(), None);
+    }
+
+    #[test]
+    fn a_round_trip_is_measured_where_it_is_known() {
+        let start = Instant::now();
+        let mut missing = Missing::default();
+        let mut seq = 0;
+        let mut lose_one = |missing: &mut Missing, now: Instant| {
+            (seq..seq + 5).filter(|s| *s != seq + 1).for_each(|s| missing.received(s, now));
+            seq += 5;
+            assert_eq!(due(missing, now).len(), 1);
+            seq - 4
+        };
+        let lost = lose_one(&mut missing, start);
+        assert_eq!(due(&mut missing, start + NACK_REPEAT_AFTER).len(), 1);
+        missing.received(lost, start + NACK_REPEAT_AFTER + ms(1));
+        assert_eq!(missing.round_trip.repeat_after(), NACK_REPEAT_AFTER, "of which request?");
+        for i in 1..100 {
+            let now = start + ms(1_000 * i);
+            let lost = lose_one(&mut missing, now);
+            missing.received(lost, now + ms(40));
+        }
+        let after = missing.round_trip.repeat_after();
+        assert!((ms(39)..ms(42)).contains(&after), "{after:?}");
+        let now = start + ms(200_000);
+        lose_one(&mut missing, now);
+        assert_eq!(missing.deadline(), Some(now + after));
+        missing.received(10_000, now);
+        missing.round_trip = RoundTrip::default();
+        missing.round_trip.measured(Duration::ZERO);
+        assert_eq!(missing.round_trip.repeat_after(), NACK_REPEAT_AFTER_MIN);
+    }
+
+    #[test]
+    fn more_than_is_worth_it_is_left_to_a_keyframe() {
+        let start = Instant::now();
+        let most = NACK_MISSING_MAX as u64;
+        let mut missing = Missing::default();
+        missing.received(0, start);
+        missing.received(2, start);
+        assert_eq!(missing.packets.capacity(), NACK_MISSING_MAX, "one allocation in all");
+        missing.received(1, start);
+        missing.received(most + 3, start);
+        assert_eq!(due(&mut missing, start + ms(10)).len(), NACK_MISSING_MAX);
+        assert!(!missing.take_given_up());
+        missing.received(most + 5, start);
+        assert!(missing.take_given_up());
+        assert_eq!((missing.deadline(), due(&mut missing, start + ms(10))), (None, vec![]));
+        missing.received(most + 7, start);
+        assert_eq!(due(&mut missing, start + ms(10)), [most as u16 + 6], "and begins anew");
+        missing.received(1 << 47, start);
+        assert!(missing.take_given_up());
+        assert_eq!(missing.packets.capacity(), NACK_MISSING_MAX);
+    }
+
+    #[test]
+    fn what_is_before_a_keyframe_is_of_no_use() {
+        let start = Instant::now();
+        let mut missing = Missing::default();
+        for seq in [0, 10, 20] {
+            missing.received(seq, start);
+        }
+        missing.keyframe(15);
+        assert_eq!(due(&mut missing, start + ms(10)), [15, 16, 17, 18, 19]);
+        assert!(!missing.take_given_up(), "which is no loss");
+        missing.keyframe(20);
+        assert_eq!(missing.deadline(), None);
+    }
+
+    /// Over a path that loses and reorders both ways, all is mended that a plain simulation of
+    /// the sender can mend, and nothing is asked for that came.
+    #[test]
+    fn mends_a_bad_path() {
+        let start = Instant::now();
+        for seed in 0..4 {
+            let mut rng = Rng::from_seed([seed; 32]);
+            let mut missing = Missing::default();
+            let mut way = std::collections::BTreeSet::new();
+            let (mut came, mut asked, mut numbers) = (vec![false; 20_000], 0, Vec::new());
+            for turn in 0..22_000u64 {
+                let now = start + ms(turn);
+                if let Some(came) = came.get_mut(turn as usize) {
+                    *came = turn == 0;
+                    if !rng.next_u64().is_multiple_of(10) {
+                        way.insert((now + ms(20 + rng.next_u64() % 4), turn));
+                    }
+                }
+                while way.first().is_some_and(|(at, _)| *at <= now) {
+                    let (_, seq) = way.pop_first().unwrap();
+                    missing.received(seq, now);
+                    came[seq as usize] = true;
+                }
+                if missing.deadline().is_some_and(|at| at <= now) {
+                    missing.due(now, &mut numbers);
+                }
+                for number in numbers.drain(..) {
+                    let seq = (0..20_000u64).rev().find(|s| *s as u16 == number).unwrap();
+                    assert!(!came[seq as usize], "{seq} came");
+                    asked += 1;
+                    if rng.next_u64() % 100 >= 19 {
+                        way.insert((now + ms(40 + rng.next_u64() % 10), seq));
+                    }
+                }
+            }
+            let lost = came.iter().filter(|came| !**came).count();
+            assert!(lost <= 3, "{lost} were not mended");
+            assert!((2_000..3_200).contains(&asked), "{asked} requests");
+            assert!(!missing.take_given_up());
+        }
+    }
+}

@@ -56,3 +56,6 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
