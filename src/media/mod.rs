@@ -10,6 +10,7 @@
 )]
 
 pub mod cache;
+pub mod clock;
 pub mod extensions;
 pub mod keyframes;
 pub mod nack;
