@@ -18,6 +18,7 @@ pub enum Owner {
 thread_local! {
     static OWNER: Cell<Owner> = const { Cell::new(Owner::World) };
     static LIVE: [Cell<i64>; 2] = const { [Cell::new(0), Cell::new(0)] };
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
 struct Counting;
@@ -31,6 +32,15 @@ fn count(owner: u8, bytes: i64) {
         let live = &live[usize::from(owner)];
         live.set(live.get() + bytes);
     });
+}
+
+fn count_allocation() {
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+/// How often this thread has allocated, or made a block larger or smaller.
+pub fn allocations() -> u64 {
+    ALLOCATIONS.with(Cell::get)
 }
 
 /// What stands before each block, of which the first byte says whose it is.
@@ -54,6 +64,7 @@ unsafe impl GlobalAlloc for Counting {
         }
         let owner = OWNER.try_with(Cell::get).unwrap_or(Owner::World) as u8;
         count(owner, layout.size() as i64);
+        count_allocation();
         // SAFETY: the prefix is within the block.
         unsafe {
             block.write(owner);
@@ -79,6 +90,7 @@ unsafe impl GlobalAlloc for Counting {
                 return block;
             }
             count(block.read(), size as i64 - layout.size() as i64);
+            count_allocation();
             block.add(prefix)
         }
     }
