@@ -125,6 +125,8 @@ pub struct UdpBatch {
     arena: Box<[u8]>,
     /// What the last call received, not yet delivered; by index like the places above.
     received: Vec<Message>,
+    /// The last call received as many messages as it could.
+    full: bool,
     runs: Vec<Range<usize>>,
 }
 
@@ -143,6 +145,7 @@ impl UdpBatch {
             controls: Box::new([Control::EMPTY; RECEIVE_MESSAGES]),
             arena: vec![0; RECEIVE_MESSAGES * MESSAGE_BYTES_MAX].into_boxed_slice(),
             received: Vec::with_capacity(RECEIVE_MESSAGES),
+            full: false,
             runs: Vec::with_capacity(SEND_MESSAGES),
         })
     }
@@ -166,6 +169,12 @@ impl UdpBatch {
             }
         }
         self.receive_messages().map(|()| true)
+    }
+
+    /// Whether the last batch left nothing: it was smaller than it could be. What came since makes
+    /// the poll return, so that nobody has to look.
+    pub fn is_drained(&self) -> bool {
+        !self.full
     }
 
     /// Gives each datagram of the last batch to `f` (remote, local, payload), once; how many they
@@ -314,6 +323,7 @@ impl UdpBatch {
                 ptr::null_mut(),
             )
         })?;
+        self.full = count == RECEIVE_MESSAGES;
         let written = headers.iter().zip(self.names.iter().zip(self.controls.iter()));
         self.received.extend(written.take(count).map(|(header, (name, control))| Message {
             remote: name.read(header.msg_hdr.msg_namelen as usize),

@@ -179,6 +179,7 @@ impl Turn {
                 }
             });
             watch.lap(&mut self.worker, Stage::Open);
+            more = !self.udp.is_drained();
         }
         self.worker.counters_mut().batches_in.observe(datagrams);
         Ok(more)
