@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::clock::Anchor;
 use super::extensions::Extensions;
 use crate::base::ids::TrackId;
 use crate::wire::codec::Codec;
@@ -51,6 +52,7 @@ pub struct Head {
 pub struct PacketBatch {
     entries: Vec<BatchEntry>,
     bytes: Vec<u8>,
+    anchors: Vec<(TrackId, u32, Anchor)>,
 }
 
 #[derive(Debug)]
@@ -81,13 +83,23 @@ impl PacketBatch {
         })
     }
 
-    /// How many there are.
+    /// Appends which timestamp of a track's stream (SSRC) stands for which moment.
+    pub fn anchor(&mut self, track: TrackId, ssrc: u32, anchor: Anchor) {
+        self.anchors.push((track, ssrc, anchor));
+    }
+
+    /// All that were appended.
+    pub fn anchors(&self) -> impl Iterator<Item = (TrackId, u32, Anchor)> {
+        self.anchors.iter().copied()
+    }
+
+    /// How many packets there are.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is nothing at all.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.anchors.is_empty()
     }
 }

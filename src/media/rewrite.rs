@@ -150,6 +150,11 @@ impl Rewriter {
         Some(self.last_timestamp.wrapping_add(ticks as u32))
     }
 
+    /// The clock of the present track's timestamps; `None` while nothing is sent.
+    pub fn clock_hz(&self) -> Option<u32> {
+        self.source.as_ref().map(|source| source.codec.clock_hz())
+    }
+
     /// The timestamp that goes with one of the publisher's; `None` while nothing is sent.
     pub fn timestamp(&self, ssrc: u32, timestamp: u32) -> Option<u32> {
         let source = self.source.as_ref().filter(|source| source.ssrc == ssrc)?;

@@ -78,7 +78,10 @@ impl Worker {
         for packet in rtcp::read(compound) {
             match packet {
                 Packet::SenderReport { ssrc, info, blocks } => {
-                    self.peers[key.0].streams.sender_report(ssrc, &info, now);
+                    let said = self.peers[key.0].streams.sender_report(ssrc, &info, now);
+                    if let Some((track, anchor)) = said {
+                        self.anchor(track, ssrc, anchor);
+                    }
                     self.take_blocks(key, blocks.iter(), now);
                 }
                 Packet::ReceiverReport { blocks, .. } => {

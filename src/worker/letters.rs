@@ -72,6 +72,7 @@ impl Worker {
             }
             ToWorker::Datagrams(datagrams) => self.handed_in.extend(datagrams),
             ToWorker::Relay(packets) => {
+                packets.anchors().for_each(|(id, ssrc, anchor)| self.anchor(id, ssrc, anchor));
                 for (id, packet) in packets.iter() {
                     if !self.tracks.push(id, &packet) {
                         self.counters.drop(DropReason::UnknownStream, 1);

@@ -99,7 +99,8 @@ impl Worker {
             let mut count = 0;
             for slot in slots.iter_mut().skip(at) {
                 at += 1;
-                if let Some(info) = slot.sender_info(&clock, now) {
+                let anchor = slot.track.and_then(|track| self.tracks.get(track.id)?.anchor);
+                if let Some(info) = slot.sender_info(anchor, &clock, now) {
                     rtcp::sender_report(out, slot.agreed.ssrc, &info, []);
                     rtcp::source_description(out, slot.agreed.ssrc, &slot.agreed.cname);
                     count += 1;

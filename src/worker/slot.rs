@@ -10,6 +10,7 @@ use super::transmits::Transmits;
 use crate::base::counters::{Counters, DropReason};
 use crate::base::limits::DATAGRAM_OUT_BYTES_MAX;
 use crate::base::rng::Rng;
+use crate::media::clock::Anchor;
 use crate::media::extensions::ExtensionIds;
 use crate::media::keyframes::REPEAT_AFTER;
 use crate::media::packet::Packet;
@@ -188,11 +189,21 @@ impl Slot {
     }
 
     /// What a sender report says, if something was sent since the last; it counts as reported.
-    pub fn sender_info(&mut self, clock: &Clock, now: Instant) -> Option<SenderInfo> {
-        let timestamp = self.rewriter.timestamp_at(now)?;
+    /// `anchor`: which timestamp of the publisher's stream stands for which moment, if it said so.
+    pub fn sender_info(
+        &mut self,
+        anchor: Option<(u32, Anchor)>,
+        clock: &Clock,
+        now: Instant,
+    ) -> Option<SenderInfo> {
         if self.packets == self.reported_packets {
             return None;
         }
+        let said = anchor.and_then(|(ssrc, anchor)| {
+            let timestamp = anchor.timestamp_at(now, self.rewriter.clock_hz()?);
+            self.rewriter.timestamp(ssrc, timestamp)
+        });
+        let timestamp = said.or_else(|| self.rewriter.timestamp_at(now))?;
         self.reported_packets = self.packets;
         let ntp = clock.ntp(now);
         self.reported = [self.reported[1], Some(((ntp >> 16) as u32, now))];

@@ -8,6 +8,7 @@ use super::peer::PeerTrack;
 use crate::base::counters::DropReason;
 use crate::base::ids::TrackId;
 use crate::base::limits::STREAMS_PER_PEER_MAX;
+use crate::media::clock::{Anchor, PublisherClock, StreamClock};
 use crate::media::extensions::{ExtensionIds, Received};
 use crate::media::nack::Missing;
 use crate::media::packet::{Head, Packet};
@@ -30,6 +31,8 @@ pub struct Streams {
     announced: Vec<AnnouncedStream>,
     /// Of all packets, over all streams.
     pub arrivals: Arrivals,
+    /// The client's clock, as its reports tell it.
+    clock: PublisherClock,
 }
 
 /// What a payload type was negotiated for.
@@ -60,6 +63,7 @@ struct Stream {
     is_rtx: bool,
     reception: Reception,
     missing: Missing,
+    clock: StreamClock,
     last: Instant,
 }
 
@@ -78,6 +82,7 @@ impl Default for Streams {
             ids: ExtensionIds::default(),
             announced: Vec::new(),
             arrivals: Arrivals::default(),
+            clock: PublisherClock::default(),
         }
     }
 }
@@ -146,6 +151,7 @@ impl Streams {
             is_rtx: false,
             reception: Reception::default(),
             missing: Missing::default(),
+            clock: StreamClock::default(),
             last: now,
         });
         self.list.last_mut()
@@ -325,11 +331,21 @@ impl Streams {
         heard.filter_map(move |stream| stream.reception.block(stream.ssrc, now))
     }
 
-    /// A sender report of one of them came.
-    pub fn sender_report(&mut self, ssrc: u32, info: &SenderInfo, now: Instant) {
-        if let Some(stream) = self.list.iter_mut().find(|stream| stream.ssrc == ssrc) {
-            stream.reception.sender_report(info.ntp, now);
+    /// A sender report of one of them came; gives the track, and which timestamp stands for which
+    /// moment in it.
+    pub fn sender_report(
+        &mut self,
+        ssrc: u32,
+        info: &SenderInfo,
+        now: Instant,
+    ) -> Option<(TrackId, Anchor)> {
+        let stream = self.list.iter_mut().find(|stream| stream.ssrc == ssrc)?;
+        stream.reception.sender_report(info.ntp, now);
+        if info.ntp != 0 {
+            self.clock.report(info.ntp, now);
         }
+        stream.clock.report(info.ntp, info.timestamp);
+        Some((stream.track?, stream.clock.anchor(&self.clock)?))
     }
 
     /// How many are known.

@@ -9,6 +9,7 @@ use super::mux::PeerKey;
 use super::slot::Line;
 use crate::base::ids::{TrackId, WorkerId};
 use crate::media::cache::PacketCache;
+use crate::media::clock::Anchor;
 use crate::media::keyframes::KeyframeRequests;
 use crate::media::packet::Packet;
 use crate::wire::codec::{Codec, Kind};
@@ -21,6 +22,8 @@ pub struct Track {
     pub subscribers: Vec<(PeerKey, Line)>,
     /// Packets of this turn, and those that may be asked for again.
     pub cache: PacketCache,
+    /// Of the stream with that SSRC: which timestamp stands for which moment.
+    pub anchor: Option<(u32, Anchor)>,
 }
 
 /// Where a track's packets come from.
@@ -79,7 +82,7 @@ impl Tracks {
 
     fn insert(&mut self, id: TrackId, kind: Kind, origin: Origin) -> TrackKey {
         let cache = PacketCache::new(kind == Kind::Video);
-        let track = Track { id, origin, subscribers: Vec::new(), cache };
+        let track = Track { id, origin, subscribers: Vec::new(), cache, anchor: None };
         let key = TrackKey(self.tracks.insert(track));
         self.by_id.insert(id, key);
         key
