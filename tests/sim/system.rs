@@ -39,6 +39,7 @@ fn count_allocation() {
 }
 
 /// How often this thread has allocated, or made a block larger or smaller.
+#[allow(dead_code, reason = "the simulator itself does not ask")]
 pub fn allocations() -> u64 {
     ALLOCATIONS.with(Cell::get)
 }
