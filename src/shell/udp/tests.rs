@@ -62,6 +62,35 @@ fn carries(from: &mut UdpBatch, to: &mut UdpBatch, sizes: &[usize]) -> Counters 
 }
 
 #[test]
+fn sockets_share_buffers_and_say_when_something_came() {
+    let mut server = loopback("127.0.0.1:0");
+    let mut sockets = [bind_client().unwrap(), bind_client().unwrap()];
+    let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
+    let mut shared = UdpBatch::new(bind_client().unwrap(), Vec::new()).unwrap();
+    let before = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let sent: Vec<_> = [addresses[0], addresses[1], addresses[1]]
+        .map(|remote| transmit("127.0.0.1", remote, 700, 9))
+        .into();
+    server.send(&all(&sent), &mut Counters::default());
+    for (socket, expected) in sockets.iter_mut().zip([1, 2]) {
+        let own = shared.exchange(socket.try_clone().unwrap());
+        let mut stamps = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        while stamps.len() < expected {
+            assert!(Instant::now() < deadline);
+            if shared.receive().unwrap() {
+                shared.deliver_stamped(|_, _, at, bytes| stamps.push((at.unwrap(), bytes.len())));
+            }
+        }
+        shared.exchange(own);
+        // The wall clock may be set meanwhile, but hardly by so much.
+        let fits = |at: &Duration| at.abs_diff(before) < 6 * PATIENCE;
+        assert!(stamps.iter().all(|(at, len)| fits(at) && *len == 700), "{stamps:?}, {before:?}");
+        assert_eq!(stamps.len(), expected);
+    }
+}
+
+#[test]
 fn every_mix_of_sizes_arrives_as_it_left() {
     let (mut a, mut b) = (loopback("127.0.0.1:0"), loopback("0.0.0.0:0"));
     let mut sizes = vec![1200; 70];
