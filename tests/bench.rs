@@ -63,7 +63,20 @@ fn viewers_get_what_publishers_send() {
 
 #[test]
 fn a_meeting_hears_everybody_else() {
-    check_run(&measured("meeting --publishers 3")["cases"][0], 2.0);
+    let report = measured("meeting --publishers 3");
+    check_run(&report["cases"][0], 2.0);
+    assert_eq!(report["cases"][0]["runs"][0]["counted"]["feedback_arrived"], 0);
+}
+
+#[test]
+fn feedback_tells_of_every_packet() {
+    let report = measured("meeting --publishers 2 --audio --feedback");
+    check_run(&report["cases"][0], 1.0);
+    let counted = &report["cases"][0]["runs"][0]["counted"];
+    let told = number(&counted["feedback_arrived"]);
+    // What came last may not have been told of.
+    assert!(told > 0.5 * number(&counted["server_forwarded"]), "{counted}");
+    assert!(number(&counted["feedback_lost"]) < 0.02 * told, "{counted}");
 }
 
 #[test]

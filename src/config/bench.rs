@@ -48,6 +48,13 @@ pub struct BenchConfig {
     /// Each publisher sends audio too: 50 packets a second
     #[arg(long)]
     pub audio: bool,
+    /// Clients negotiate transport-wide feedback, as browsers do: publishers number their packets
+    /// and get it, subscribers send it ten times a second
+    #[arg(long)]
+    pub feedback: bool,
+    /// Each client checks so often that its path lives: Chrome 2500ms, RFC 7675 5s
+    #[arg(long, value_name = "TIME", default_value = "2500ms", value_parser = duration)]
+    pub check_interval: Duration,
     /// Encodings of each video. The server forwards one, so nothing else can be measured
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
     pub layers: usize,
@@ -88,6 +95,8 @@ pub struct BenchMedia {
     pub packet_bytes: usize,
     pub burst: usize,
     pub audio: bool,
+    /// Packets have transport-wide numbers, and are reported by them.
+    pub feedback: bool,
 }
 
 /// More than any machine of today drives by itself.
@@ -149,6 +158,7 @@ impl BenchConfig {
             packet_bytes: self.packet_bytes,
             burst: self.burst,
             audio: self.audio,
+            feedback: self.feedback,
         }
     }
 }

@@ -189,7 +189,13 @@ fn a_benchmark_is_told_by_flags_alone() {
     let default = bench("bench");
     assert_eq!((default.scenario, &default.workers[..]), (Scenario::Fanout, &[1][..]));
     assert_eq!((default.publishers(), default.subscribers()), (1, vec![200]));
-    let media = BenchMedia { bitrate: 1_500_000, packet_bytes: 1_200, burst: 5, audio: false };
+    let media = BenchMedia {
+        bitrate: 1_500_000,
+        packet_bytes: 1_200,
+        burst: 5,
+        audio: false,
+        feedback: false,
+    };
     assert_eq!(default.media(), media);
     let idle = bench("bench idle --subscribers 10,20 --workers 1,2 --duration 200ms --runs 3");
     assert_eq!(idle.subscribers(), [10, 20]);

@@ -2,17 +2,19 @@
 //! towards the floor.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::handshake::Keys;
 use super::histogram::Histogram;
-use super::offer::{AUDIO_PT, VIDEO_PT};
+use super::offer::{AUDIO_PT, TRANSPORT_ID, VIDEO_PT};
 use super::outbox::Outbox;
-use super::rtcp;
-use super::stream::{Id, Incoming, Outgoing, Place, Stamp, header_bytes};
+use super::stream::{Id, Incoming, Outgoing, Place, Stamp};
 use super::stun::{self, Ice};
 use crate::config::BenchMedia;
 use crate::media::srtp::{self, Inbound, Outbound, Profile};
+use crate::media::transport_cc::Arrivals;
+use crate::wire::rtcp::{SenderInfo, receiver_report, sender_report, source_description};
+use crate::wire::rtp::Header;
 
 /// Whom the clients send to and receive from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,19 @@ pub struct Link {
     incoming: Vec<Incoming>,
     /// Which of them came last.
     last: usize,
+    /// The next number of all that is sent, if it is numbered.
+    transport: u16,
+    /// When what is numbered came.
+    arrivals: Arrivals,
+}
+
+/// When something came.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Since the Unix epoch, as the kernel stamped it.
+    pub wall: Duration,
+    /// When it was read.
+    pub read: Instant,
 }
 
 /// What was counted since it was taken last.
@@ -84,6 +99,9 @@ pub const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
 const AUDIO_TICKS: u32 = 960;
 /// 64 kbit/s of Opus.
 const AUDIO_PACKET_BYTES: usize = 12 + 160;
+const CNAME: &str = "bench";
+/// Between 1900 and 1970.
+const NTP_SECONDS: u64 = 2_208_988_800;
 /// Transactions below are for joining.
 const FIRST_CHECK: u64 = 1 << 32;
 
@@ -120,12 +138,31 @@ impl Client {
         let Link { remote, video, audio, outbound, incoming, .. } = &mut self.server;
         for stream in [&*video, audio].into_iter().filter(|s| s.packets > 0) {
             let (packet, start) = out.begin(*remote);
-            rtcp::sender_report(stream, now, packet);
+            let info = SenderInfo {
+                ntp: ntp(now),
+                timestamp: stream.timestamp,
+                packets: stream.packets,
+                bytes: stream.bytes,
+            };
+            sender_report(packet, stream.ssrc, &info, []);
+            source_description(packet, stream.ssrc, CNAME);
             assert!(outbound.seal_rtcp(packet, start), "far from 2^31 reports");
         }
         if !incoming.is_empty() {
             let (packet, start) = out.begin(*remote);
-            rtcp::receiver_report(video.ssrc, incoming, packet);
+            receiver_report(packet, video.ssrc, incoming.iter().map(Incoming::block));
+            source_description(packet, video.ssrc, CNAME);
+            assert!(outbound.seal_rtcp(packet, start), "far from 2^31 reports");
+        }
+    }
+
+    /// What is due of transport-wide feedback.
+    pub fn feedback(&mut self, now: Instant, out: &mut Outbox) {
+        let Link { remote, video, outbound, incoming, arrivals, .. } = &mut self.server;
+        let media = incoming.first().map_or(0, |stream| stream.ssrc);
+        while arrivals.deadline().is_some_and(|at| at <= now) {
+            let (packet, start) = out.begin(*remote);
+            arrivals.feedback(packet, video.ssrc, media);
             assert!(outbound.seal_rtcp(packet, start), "far from 2^31 reports");
         }
     }
@@ -152,43 +189,52 @@ impl Client {
         link.since_keyframe =
             if keyframe { Duration::ZERO } else { link.since_keyframe } + interval;
         for i in 0..media.burst {
-            let place = Place { keyframe, first: i == 0, last: i + 1 == media.burst };
+            let transport = media.feedback.then(|| link.number());
+            let place = Place { keyframe, first: i == 0, last: i + 1 == media.burst, transport };
             let (packet, start) = out.begin(link.remote);
             let len = media.packet_bytes - link.profile.rtp_overhead();
-            let index = link.video.write(packet, len, place, stamp);
-            assert!(link.outbound.seal_rtp(packet, start, 12, index), "far from 2^48 packets");
+            let (header_bytes, index) = link.video.write(packet, len, place, stamp);
+            let sealed = link.outbound.seal_rtp(packet, start, header_bytes, index);
+            assert!(sealed, "far from 2^48 packets");
         }
         link.video.advance((interval.as_secs_f64() * VIDEO_HZ) as u32);
         media.burst as u64
     }
 
     /// The next packet of audio.
-    pub fn send_audio(&mut self, target: Target, now: Duration, out: &mut Outbox) -> u64 {
+    pub fn send_audio(
+        &mut self,
+        target: Target,
+        media: &BenchMedia,
+        now: Duration,
+        out: &mut Outbox,
+    ) -> u64 {
         let stamp = Stamp { from: self.id, sent: now };
         let Some(link) = self.link(target) else { return 0 };
-        let place = Place { keyframe: true, first: true, last: true };
+        let transport = media.feedback.then(|| link.number());
+        let place = Place { keyframe: true, first: true, last: true, transport };
         let (packet, start) = out.begin(link.remote);
-        let index = link.audio.write(packet, AUDIO_PACKET_BYTES, place, stamp);
-        assert!(link.outbound.seal_rtp(packet, start, 12, index), "far from 2^48 packets");
+        let (header_bytes, index) = link.audio.write(packet, AUDIO_PACKET_BYTES, place, stamp);
+        let sealed = link.outbound.seal_rtp(packet, start, header_bytes, index);
+        assert!(sealed, "far from 2^48 packets");
         link.audio.advance(AUDIO_TICKS);
         1
     }
 
-    /// A datagram that came from there, at this time since the Unix epoch. Only what the case and
-    /// target that are measured sent counts.
+    /// A datagram that came from there. Only what the case and target that are measured sent counts.
     pub fn take(
         &mut self,
-        (remote, at): (SocketAddr, Duration),
+        (remote, at): (SocketAddr, Moment),
         datagram: &mut [u8],
         counting: Option<(usize, Target)>,
         tally: &mut Tally,
     ) {
-        let [128..=191, kind, ..] = *datagram else { return };
+        let [128..=191, second, ..] = *datagram else { return };
         let targets = [Target::Server, Target::Floor];
         let from = targets.into_iter().find(|t| self.link(*t).is_some_and(|l| l.remote == remote));
         let counts = counting == from.map(|target| (self.case, target));
         let (id, Some(link)) = (self.id, from.and_then(|target| self.link(target))) else { return };
-        match kind & 0x7f {
+        match second & 0x7f {
             _ if !counts => {}
             64..96 => tally.reports += 1,
             VIDEO_PT | AUDIO_PT => link.take(id, at, datagram, tally),
@@ -211,15 +257,20 @@ impl Link {
             outbound,
             incoming: Vec::new(),
             last: 0,
+            transport: 0,
+            arrivals: Arrivals::default(),
         })
     }
 
-    fn take(&mut self, own: Id, at: Duration, datagram: &mut [u8], tally: &mut Tally) {
-        let Some([_, _, s0, s1, _, _, _, _, a, b, c, d]) = datagram.first_chunk::<12>() else {
-            return;
-        };
+    fn number(&mut self) -> u16 {
+        self.transport = self.transport.wrapping_add(1);
+        self.transport
+    }
+
+    fn take(&mut self, own: Id, at: Moment, datagram: &mut [u8], tally: &mut Tally) {
+        let Some(header) = Header::parse(datagram) else { return };
         tally.received += 1;
-        let (seq, ssrc) = (u16::from_be_bytes([*s0, *s1]), u32::from_be_bytes([*a, *b, *c, *d]));
+        let Header { seq, ssrc, .. } = header;
         if self.incoming.get(self.last).is_none_or(|stream| stream.ssrc != ssrc) {
             let known = self.incoming.iter().position(|stream| stream.ssrc == ssrc);
             self.last = known.unwrap_or(self.incoming.len());
@@ -228,22 +279,22 @@ impl Link {
             }
         }
         let index = self.incoming[self.last].take(seq);
+        let number = header.elements(datagram).find(|(id, _)| *id == TRANSPORT_ID);
+        if let Some((_, [high, low])) = number {
+            self.arrivals.received(u16::from_be_bytes([*high, *low]), at.read);
+        }
         tally.until_sample -= 1;
         if tally.until_sample == 0 {
             tally.until_sample = SAMPLE;
-            match self.open(datagram, index) {
+            let end = self.inbound.open_rtp(datagram, header.bytes, index);
+            let stamp = end.and_then(|end| Stamp::read(&datagram[header.bytes..end]));
+            match stamp {
                 Some(stamp) if stamp.from.room == own.room && stamp.from != own => {
-                    tally.latency.add(at.saturating_sub(stamp.sent));
+                    tally.latency.add(at.wall.saturating_sub(stamp.sent));
                 }
                 _ => tally.wrong += 1,
             }
         }
-    }
-
-    fn open(&self, datagram: &mut [u8], index: u64) -> Option<Stamp> {
-        let header = header_bytes(datagram)?;
-        let end = self.inbound.open_rtp(datagram, header, index)?;
-        Stamp::read(&datagram[header..end])
     }
 }
 
@@ -264,8 +315,25 @@ impl Tally {
     }
 }
 
+/// As reports have it: seconds since 1900 in the upper half, their fraction in the lower.
+fn ntp(since_1970: Duration) -> u64 {
+    let seconds = since_1970.as_secs() + NTP_SECONDS;
+    let fraction = (u64::from(since_1970.subsec_nanos()) << 32) / 1_000_000_000;
+    seconds << 32 | fraction
+}
+
 /// Between two frames of video.
 pub fn frame_interval(media: &BenchMedia) -> Duration {
     let bits = 8 * media.burst * media.packet_bytes;
     Duration::from_secs_f64(bits as f64 / media.bitrate as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_second_is_half_of_the_lower_word() {
+        assert_eq!(ntp(Duration::new(5, 500_000_000)), 0x83aa_7e85_8000_0000);
+    }
 }

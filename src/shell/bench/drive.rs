@@ -16,15 +16,15 @@ use rustix::time::{
     timerfd_settime,
 };
 
-use super::client::{AUDIO_INTERVAL, Client, Tally, Target, frame_interval};
+use super::client::{AUDIO_INTERVAL, Client, Moment, Tally, Target, frame_interval};
 use super::outbox::{self, Outbox};
 use super::signalling::Signalling;
 use super::{Done, Failed, failed};
 use crate::config::BenchMedia;
 use crate::shell::udp::UdpBatch;
 
-/// Chrome checks its path so often.
-const CHECK_INTERVAL: Duration = Duration::from_millis(2_500);
+/// How often feedback is looked after, which is due by its own rules.
+const FEEDBACK_LOOK: Duration = Duration::from_millis(50);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// The server pings WebSockets every 1.5 s and waits 3.5 s for the answer.
 const LISTEN_INTERVAL: Duration = Duration::from_millis(500);
@@ -41,6 +41,7 @@ enum Task {
     Audio(usize),
     Check(usize),
     Report(usize),
+    Feedback(usize),
     Listen,
 }
 
@@ -50,6 +51,8 @@ pub struct Driver {
     pub signals: Vec<Signalling>,
     /// What each publisher sends.
     pub media: BenchMedia,
+    /// Between two checks of a client.
+    check_interval: Duration,
     tally: Tally,
     due: BinaryHeap<Reverse<(Instant, Task)>>,
     /// Whose publishers send, and whereto.
@@ -67,7 +70,7 @@ pub struct Driver {
 
 impl Driver {
     /// `stop` ends it from another thread or a signal.
-    pub fn new(media: BenchMedia, stop: Arc<AtomicBool>) -> Done<Driver> {
+    pub fn new(media: BenchMedia, check_interval: Duration, stop: Arc<AtomicBool>) -> Done<Driver> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags);
         let timer = timer.map_err(failed("a timer"))?;
@@ -78,6 +81,7 @@ impl Driver {
             clients: Vec::new(),
             signals: Vec::new(),
             media,
+            check_interval,
             tally: Tally::new(),
             due: BinaryHeap::from([Reverse((Instant::now(), Task::Listen))]),
             sending: None,
@@ -100,9 +104,13 @@ impl Driver {
             let source = &mut SourceFd(&fd);
             registry.register(source, Token(index), Interest::READABLE).map_err(failed("poll"))?;
         }
+        let reports_arrivals = self.media.feedback && client.receives;
         self.clients.push(client);
         let now = Instant::now();
-        self.due.push(Reverse((now + CHECK_INTERVAL, Task::Check(index))));
+        if reports_arrivals {
+            self.due.push(Reverse((now, Task::Feedback(index))));
+        }
+        self.due.push(Reverse((now + self.check_interval, Task::Check(index))));
         self.due.push(Reverse((now + REPORT_INTERVAL, Task::Report(index))));
         Ok(())
     }
@@ -208,39 +216,49 @@ impl Driver {
             Task::Check(index) => {
                 self.clients[index].check(&mut self.outbox);
                 self.send_from(index);
-                Ok(Some(CHECK_INTERVAL))
+                Ok(Some(self.check_interval))
             }
             Task::Report(index) => {
                 self.clients[index].report(wall_clock(), &mut self.outbox);
                 self.send_from(index);
                 Ok(Some(REPORT_INTERVAL))
             }
-            Task::Video(index) | Task::Audio(index) => {
-                let client = &mut self.clients[index];
-                let Some((_, target)) = self.sending else { return Ok(None) };
-                let (sent, interval) = match task {
-                    Task::Video(_) => {
-                        self.tally.bursts += 1;
-                        self.tally.late += u64::from(at.elapsed() > LATE);
-                        let (media, out) = (&self.media, &mut self.outbox);
-                        let sent = client.send_video(target, media, wall_clock(), out);
-                        (sent, frame_interval(media))
-                    }
-                    _ => {
-                        let sent = client.send_audio(target, wall_clock(), &mut self.outbox);
-                        (sent, AUDIO_INTERVAL)
-                    }
-                };
-                self.tally.sent += sent;
-                self.tally.expected += sent * client.audience;
+            Task::Feedback(index) => {
+                self.clients[index].feedback(Instant::now(), &mut self.outbox);
                 self.send_from(index);
-                Ok(Some(interval))
+                Ok(Some(FEEDBACK_LOOK))
             }
+            Task::Video(index) | Task::Audio(index) => self.send_media(index, task, at),
         }
+    }
+
+    /// A frame of video or a packet of audio; when the next one is due, if it is.
+    fn send_media(&mut self, index: usize, task: Task, at: Instant) -> Done<Option<Duration>> {
+        let Some((_, target)) = self.sending else { return Ok(None) };
+        let Driver { clients, media, outbox, tally, .. } = self;
+        let client = &mut clients[index];
+        let (sent, interval) = match task {
+            Task::Audio(_) => {
+                (client.send_audio(target, media, wall_clock(), outbox), AUDIO_INTERVAL)
+            }
+            _ => {
+                tally.bursts += 1;
+                tally.late += u64::from(at.elapsed() > LATE);
+                let sent = client.send_video(target, media, wall_clock(), outbox);
+                (sent, frame_interval(media))
+            }
+        };
+        tally.sent += sent;
+        tally.expected += sent * client.audience;
+        self.send_from(index);
+        Ok(Some(interval))
     }
 
     /// All that waits leaves from a client's socket.
     fn send_from(&mut self, index: usize) {
+        if self.outbox.len() == 0 {
+            return;
+        }
         let client = &mut self.clients[index];
         let Some(socket) = client.socket.take() else { return };
         let spare = self.batch.exchange(socket);
@@ -263,9 +281,10 @@ impl Driver {
                     Ok(true) => {}
                     other => break other,
                 }
-                let (tally, counting) = (&mut self.tally, self.counting);
+                let (tally, counting, read) = (&mut self.tally, self.counting, Instant::now());
                 self.batch.deliver_stamped(|remote, _, at, datagram| {
-                    client.take((remote, at.unwrap_or_else(wall_clock)), datagram, counting, tally);
+                    let at = Moment { wall: at.unwrap_or_else(wall_clock), read };
+                    client.take((remote, at), datagram, counting, tally);
                 });
             };
             client.socket = Some(self.batch.exchange(spare));

@@ -12,10 +12,11 @@ use mio::{Events, Interest, Poll, Token};
 use serde::{Deserialize, Serialize};
 
 use super::outbox::Outbox;
-use super::stream::{Incoming, header_bytes};
+use super::stream::Incoming;
 use super::{Done, Failed, failed};
 use crate::media::srtp::{self, Inbound, Outbound, Profile};
 use crate::shell::udp::{self, UdpBatch};
+use crate::wire::rtp::Header;
 
 /// Who is there, one line of JSON on standard input.
 #[derive(Debug, Serialize, Deserialize)]
@@ -195,18 +196,16 @@ impl Floor {
 impl Peer {
     /// Opens a packet of RTP, and copies it behind the others of the batch.
     fn open(&mut self, from: usize, datagram: &mut [u8], batch: &mut Vec<u8>) -> Option<Opened> {
-        let [128..=191, kind, s0, s1, _, _, _, _, a, b, c, d, ..] = *datagram else { return None };
-        if (64..96).contains(&(kind & 0x7f)) {
+        let Header { payload_type, seq, ssrc, bytes: header_bytes, .. } = Header::parse(datagram)?;
+        if (64..96).contains(&payload_type) {
             return None;
         }
-        let (ssrc, seq) = (u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([s0, s1]));
         let at = self.incoming.iter().position(|stream| stream.ssrc == ssrc);
         let at = at.unwrap_or_else(|| {
             self.incoming.push(Incoming::new(ssrc, seq));
             self.incoming.len() - 1
         });
         let index = self.incoming[at].take(seq);
-        let header_bytes = header_bytes(datagram)?;
         let end = self.inbound.open_rtp(datagram, header_bytes, index)?;
         let start = batch.len();
         batch.extend_from_slice(&datagram[..end]);

@@ -37,6 +37,8 @@ pub fn run(driver: &mut Driver, case: &mut Case, floor: u32, time: Duration) -> 
         received: totals.received,
         server_in: metrics.count("packets_in"),
         server_forwarded: metrics.count("packets_forwarded"),
+        feedback_arrived: metrics.count("packets_arrived"),
+        feedback_lost: metrics.count("packets_lost"),
         server_dropped: metrics.dropped(),
     };
     let ratio = of_server.cpu_us_per_packet / of_floor.cpu_us_per_packet;
@@ -63,6 +65,7 @@ pub fn find_load(driver: &mut Driver, case: &Case, wanted: f64) -> Done<f64> {
             driver.media.bitrate / 1_000
         );
     }
+    driver.run(REPORTED)?;
     Ok(reached)
 }
 

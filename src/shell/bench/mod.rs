@@ -23,7 +23,6 @@ mod offer;
 mod outbox;
 mod proc;
 mod report;
-mod rtcp;
 mod setup;
 mod signalling;
 mod stream;
@@ -85,8 +84,8 @@ pub fn run(config: &BenchConfig) -> Done<()> {
     raise_file_limit();
     let workers = config.workers.iter().copied().max().unwrap_or(1);
     let cores = Cores::divide(workers);
-    let driver = Driver::new(config.media(), stop)?;
-    let setup = Setup::new(driver, cores, config.server.clone(), config.audio)?;
+    let driver = Driver::new(config.media(), config.check_interval, stop)?;
+    let setup = Setup::new(driver, cores, config.server.clone())?;
     let mut bench = Bench { config, setup, warnings: Vec::new() };
     let load_before = proc::load();
     let mut cases = match config.scenario {
@@ -405,6 +404,7 @@ impl Bench<'_> {
                 packets_per_frame: media.burst,
                 frames_per_second: 1.0 / client::frame_interval(&media).as_secs_f64(),
                 audio: media.audio,
+                feedback: media.feedback,
                 profile: self.setup.profile.map(|profile| format!("{profile:?}")),
             },
             comparisons: comparisons(&cases),

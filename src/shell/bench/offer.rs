@@ -8,6 +8,8 @@ use crate::wire::sdpfrag::first_value;
 /// Payload types, which the server takes from the offer.
 pub const VIDEO_PT: u8 = 96;
 pub const AUDIO_PT: u8 = 111;
+/// Of the transport-wide sequence number.
+pub const TRANSPORT_ID: u8 = 3;
 
 /// What a client offers.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub struct Offer<'a> {
     /// How much it receives.
     pub video_slots: usize,
     pub audio_slots: usize,
+    /// Transport-wide sequence numbers and feedback on them.
+    pub feedback: bool,
 }
 
 /// One m-line.
@@ -77,6 +81,17 @@ impl Offer<'_> {
             }
             false => "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n",
         };
+        if self.feedback {
+            let pt = if line.is_video { VIDEO_PT } else { AUDIO_PT };
+            push(
+                text,
+                format_args!(
+                    "a=extmap:{TRANSPORT_ID} http://www.ietf.org/id/\
+                     draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n\
+                     a=rtcp-fb:{pt} transport-cc\r\n"
+                ),
+            );
+        }
         match line.ssrc {
             Some(ssrc) => push(
                 text,

@@ -40,6 +40,7 @@ pub struct Media {
     pub packets_per_frame: usize,
     pub frames_per_second: f64,
     pub audio: bool,
+    pub feedback: bool,
     pub profile: Option<String>,
 }
 
@@ -55,7 +56,7 @@ pub struct CaseReport {
     pub idle: Option<Idle>,
     pub runs: Vec<Run>,
     pub median: Option<Median>,
-    /// Seconds or whatever the server's histograms count, p50, p99 and p99.9, over all runs.
+    /// What the server's histograms count (times in seconds), p50, p99 and p99.9, over all runs.
     pub stages: BTreeMap<String, [f64; 3]>,
 }
 
@@ -110,6 +111,9 @@ pub struct Counted {
     pub received: u64,
     pub server_in: u64,
     pub server_forwarded: u64,
+    /// What transport-wide feedback told the server of its packets.
+    pub feedback_arrived: u64,
+    pub feedback_lost: u64,
     /// By reason.
     pub server_dropped: BTreeMap<String, u64>,
 }
@@ -247,11 +251,12 @@ impl Report {
         let Media { bitrate_bps, packet_bytes, packets_per_frame, profile, .. } = &self.media;
         let (profile, kbps) = (profile.as_deref().unwrap_or("-"), bitrate_bps / 1_000);
         let audio = if self.media.audio { " and audio" } else { "" };
+        let feedback = if self.media.feedback { ", transport-wide feedback" } else { "" };
         line(
             text,
             format_args!(
                 "{cores}; {kbps} kbit/s of video in bursts of {packets_per_frame} x \
-                 {packet_bytes} bytes{audio}, {profile}\n"
+                 {packet_bytes} bytes{audio}{feedback}, {profile}\n"
             ),
         );
     }
@@ -314,8 +319,17 @@ fn rest(text: &mut String, case: &CaseReport) {
             line(text, format_args!("{name}: {kib:.1} KiB resident for each"));
         }
     }
-    for (stage, [p50, p99, p999]) in &case.stages {
-        line(text, format_args!("{name}: {stage}: p50 {p50:.3e}, p99 {p99:.3e}, p99.9 {p999:.3e}"));
+    for (histogram, quantiles) in &case.stages {
+        let (unit, times) = match histogram.contains("_seconds") {
+            true => (" us", 1e6),
+            false => ("", 1.0),
+        };
+        let [p50, p99, p999] = quantiles.map(|value| value * times);
+        let what = histogram.replace("_seconds", "");
+        line(
+            text,
+            format_args!("{name}: {what}{unit}: p50 {p50:.1}, p99 {p99:.1}, p99.9 {p999:.1}"),
+        );
     }
 }
 

@@ -17,6 +17,7 @@ use super::stream::Id;
 use super::stun::Ice;
 use super::{Done, Failed, failed};
 use crate::base::rng::Rng;
+use crate::config::BenchMedia;
 use crate::media::srtp::Profile;
 use crate::shell::udp;
 
@@ -29,7 +30,6 @@ pub struct Setup {
     /// This program, and the one whose server is measured.
     own: PathBuf,
     program: PathBuf,
-    audio: bool,
     identity: Identity,
     rng: Rng,
     rooms: u16,
@@ -55,7 +55,7 @@ pub enum Role {
 }
 
 impl Setup {
-    pub fn new(driver: Driver, cores: Cores, server: Option<PathBuf>, audio: bool) -> Done<Setup> {
+    pub fn new(driver: Driver, cores: Cores, server: Option<PathBuf>) -> Done<Setup> {
         let own = std::env::current_exe().map_err(failed("this program's path"))?;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|e| Failed(format!("no random numbers: {e}")))?;
@@ -65,7 +65,6 @@ impl Setup {
             cores,
             program: server.unwrap_or_else(|| own.clone()),
             own,
-            audio,
             identity: Identity::generate()?,
             rng: Rng::from_seed(seed),
             rooms: 0,
@@ -107,13 +106,15 @@ impl Setup {
             Role::Whep(slots) => (false, slots),
             Role::Participant(slots) => (true, slots),
         };
+        let BenchMedia { audio, feedback, .. } = self.driver.media;
         let offer = Offer {
             ice: &ice,
             fingerprint: &self.identity.fingerprint,
             video: sends.then_some(ssrc),
-            audio: (sends && self.audio).then_some(ssrc + 1),
+            audio: (sends && audio).then_some(ssrc + 1),
             video_slots: slots,
-            audio_slots: if self.audio { slots } else { 0 },
+            audio_slots: if audio { slots } else { 0 },
+            feedback,
         };
         let offer = offer.text();
         let (room, name) = (format!("bench-{}", id.room), format!("c{}", id.member));

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::offer::{AUDIO_PT, VIDEO_PT};
+use super::offer::{AUDIO_PT, TRANSPORT_ID, VIDEO_PT};
+use crate::wire::rtcp::ReportBlock;
+use crate::wire::rtp::{Fixed, Writer};
 
 /// What a publisher sends on one SSRC to one receiver.
 #[derive(Debug, Clone)]
@@ -34,8 +36,6 @@ pub struct Id {
     pub member: u16,
 }
 
-/// Of RTP, without extensions (RFC 3550 §5.1).
-pub const HEADER_BYTES: usize = 12;
 const STAMP_BYTES: usize = 16;
 const MAGIC: u32 = 0x5472_6b79;
 const FILLING: u8 = 0x55;
@@ -46,6 +46,8 @@ pub struct Place {
     pub keyframe: bool,
     pub first: bool,
     pub last: bool,
+    /// Its number among all that the client sends, if they have one.
+    pub transport: Option<u16>,
 }
 
 impl Outgoing {
@@ -55,15 +57,29 @@ impl Outgoing {
         Outgoing { ssrc, is_video, index, timestamp: ssrc, picture_id: 1, packets: 0, bytes: 0 }
     }
 
-    /// Appends the next packet, so many bytes long before it is sealed; the index to seal it with.
-    pub fn write(&mut self, out: &mut Vec<u8>, len: usize, place: Place, stamp: Stamp) -> u64 {
+    /// Appends the next packet, so many bytes long before it is sealed; how many of them are its
+    /// header, and the index to seal it with.
+    pub fn write(
+        &mut self,
+        out: &mut Vec<u8>,
+        len: usize,
+        place: Place,
+        stamp: Stamp,
+    ) -> (usize, u64) {
         let index = self.index;
         let start = out.len();
-        let pt = if self.is_video { VIDEO_PT } else { AUDIO_PT };
-        out.extend([0x80, pt | u8::from(place.last && self.is_video) << 7]);
-        out.extend((index as u16).to_be_bytes());
-        out.extend(self.timestamp.to_be_bytes());
-        out.extend(self.ssrc.to_be_bytes());
+        let fixed = Fixed {
+            payload_type: if self.is_video { VIDEO_PT } else { AUDIO_PT },
+            marker: place.last && self.is_video,
+            seq: index as u16,
+            timestamp: self.timestamp,
+            ssrc: self.ssrc,
+        };
+        let mut writer = Writer::begin(out, fixed, false);
+        if let Some(number) = place.transport {
+            writer.element(TRANSPORT_ID, &number.to_be_bytes());
+        }
+        let header_bytes = writer.end();
         if self.is_video {
             self.describe(out, place);
         }
@@ -74,8 +90,8 @@ impl Outgoing {
         out.extend((stamp.sent.as_nanos() as u64).to_be_bytes());
         self.index += 1;
         self.packets = self.packets.wrapping_add(1);
-        self.bytes = self.bytes.wrapping_add((len - HEADER_BYTES) as u32);
-        index
+        self.bytes = self.bytes.wrapping_add((len - header_bytes) as u32);
+        (header_bytes, index)
     }
 
     /// VP8 as browsers send it (RFC 7741 §4.2, §4.3): a 15-bit PictureID, TL0PICIDX, and the first
@@ -111,21 +127,6 @@ impl Stamp {
     }
 }
 
-/// Bytes of a packet's header with contributing sources and extensions (RFC 3550 §5.1, §5.3.1);
-/// `None` if it is cut short.
-pub fn header_bytes(packet: &[u8]) -> Option<usize> {
-    let first = *packet.first()?;
-    let fixed = HEADER_BYTES + 4 * usize::from(first & 0x0f);
-    let bytes = match first & 0x10 {
-        0 => fixed,
-        _ => {
-            let words = packet.get(fixed + 2..fixed + 4)?;
-            fixed + 4 + 4 * usize::from(u16::from_be_bytes([words[0], words[1]]))
-        }
-    };
-    (bytes <= packet.len()).then_some(bytes)
-}
-
 /// What came on one SSRC, from the numbers in its headers.
 #[derive(Debug, Clone)]
 pub struct Incoming {
@@ -151,8 +152,18 @@ impl Incoming {
         index
     }
 
+    /// What a report says of it, as far as it is known here.
+    pub fn block(&self) -> ReportBlock {
+        ReportBlock {
+            ssrc: self.ssrc,
+            lost: self.lost().min(0x7f_ffff) as i32,
+            highest_seq: self.highest as u32,
+            ..ReportBlock::default()
+        }
+    }
+
     /// Packets that are missing since the first.
-    pub fn lost(&self) -> u64 {
+    fn lost(&self) -> u64 {
         (self.highest + 1 - self.first).saturating_sub(self.received)
     }
 }
@@ -162,21 +173,26 @@ mod tests {
     use super::*;
     use crate::wire::codec::Codec;
     use crate::wire::payload;
+    use crate::wire::rtp::Header;
 
     #[test]
     fn a_packet_is_what_the_server_thinks_it_is() {
         let mut stream = Outgoing::new(7, true);
         let from = Id { room: 3, member: 500 };
         let stamp = Stamp { from, sent: Duration::from_nanos(123_456_789_012) };
-        for (first, keyframe) in [(true, true), (true, false), (false, true)] {
+        let cases = [(true, true, None), (true, false, Some(77)), (false, true, Some(78))];
+        for (first, keyframe, transport) in cases {
             let mut packet = vec![1, 2];
-            let place = Place { keyframe, first, last: !first };
-            let index = stream.write(&mut packet, 100, place, stamp);
+            let place = Place { keyframe, first, last: !first, transport };
+            let (header_bytes, index) = stream.write(&mut packet, 100, place, stamp);
             let packet = &packet[2..];
             assert_eq!(packet.len(), 100);
-            assert_eq!(packet[2..4], (index as u16).to_be_bytes());
-            assert_eq!(header_bytes(packet), Some(HEADER_BYTES));
-            let body = &packet[HEADER_BYTES..];
+            let header = Header::parse(packet).expect("whole");
+            assert_eq!((header.bytes, header.seq), (header_bytes, index as u16));
+            let number = header.elements(packet).find(|(id, _)| *id == TRANSPORT_ID);
+            let value = transport.map(u16::to_be_bytes);
+            assert_eq!(number.map(|(_, value)| value), value.as_ref().map(|v| &v[..]));
+            let body = &packet[header_bytes..];
             assert_eq!(payload::starts_keyframe(Codec::Vp8, body), first && keyframe);
             assert!(payload::vp8_counters(body).is_some_and(|(c, _)| c.picture_id.is_some()));
             assert_eq!(Stamp::read(body), Some(stamp));
@@ -184,16 +200,6 @@ mod tests {
             broken[40] ^= 1;
             assert_eq!(Stamp::read(&broken), None);
             assert_eq!(Stamp::read(&body[..10]), None);
-        }
-    }
-
-    #[test]
-    fn headers_are_measured() {
-        let extended =
-            [0x91, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0xbe, 0xde, 0, 1, 5, 6, 7, 8];
-        assert_eq!(header_bytes(&extended), Some(24));
-        for cut in 0..24 {
-            assert_eq!(header_bytes(&extended[..cut]), None, "{cut}");
         }
     }
 
