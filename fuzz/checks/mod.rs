@@ -18,6 +18,7 @@ pub mod rtcp;
 pub mod sdp;
 pub mod sdpfrag;
 pub mod signal;
+pub mod srtp;
 pub mod stun;
 pub mod websocket;
 pub mod worker;
@@ -30,7 +31,7 @@ use arbitrary::{Arbitrary, Unstructured};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
     ("answers", answers::check),
     ("config", config::check),
     ("deadlines", deadlines::check),
@@ -48,6 +49,7 @@ pub const TARGETS: [Target; 20] = [
     ("sdp", sdp::check),
     ("sdpfrag", sdpfrag::check),
     ("signal", signal::check),
+    ("srtp", srtp::check),
     ("stun", stun::check),
     ("websocket", websocket::check),
     ("worker", worker::check),

@@ -98,6 +98,18 @@ fn a_late_packet_belongs_to_the_round_before() {
     assert_eq!(index.guess(65_532), Some(65_532));
 }
 
+/// Between two equally near indices RFC 3711's appendix A takes that of the same round.
+#[test]
+fn half_a_round_away_is_in_the_same_round() {
+    for (highest, seq) in [(0x2_0005, 0x8005), (0x2_8005, 0x0005), (0x2_ffff, 0x7fff)] {
+        let mut index = ReceiveIndex::default();
+        index.accept(highest);
+        let guess = 0x2_0000 + u64::from(seq);
+        assert_eq!(index.guess(seq), (guess > highest).then_some(guess), "{highest:x}");
+        assert_eq!(super::nearest(highest, seq), guess, "{highest:x}");
+    }
+}
+
 #[test]
 fn there_is_no_round_before_the_first() {
     let mut index = ReceiveIndex::default();
