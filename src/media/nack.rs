@@ -37,6 +37,8 @@ struct Packet {
 struct RoundTrip {
     /// Mean and mean deviation.
     measured: Option<(Duration, Duration)>,
+    /// No less than this, until it is measured again.
+    at_least: Duration,
 }
 
 impl Missing {
@@ -71,9 +73,14 @@ impl Missing {
 
     fn found(&mut self, seq: u64, now: Instant) {
         let Ok(at) = self.packets.binary_search_by_key(&seq, |p| p.seq) else { return };
-        // Of several requests nobody knows which was answered (Karn's algorithm, RFC 6298 §3).
-        if let Some(packet) = self.packets.remove(at).filter(|p| p.tries == 1) {
-            self.round_trip.measured(now.saturating_duration_since(packet.asked));
+        match self.packets.remove(at) {
+            Some(Packet { tries: 1, asked, .. }) => {
+                self.round_trip.measured(now.saturating_duration_since(asked));
+            }
+            Some(Packet { tries: tries @ 2.., asked, .. }) => {
+                self.round_trip.guessed(now.saturating_duration_since(asked), tries);
+            }
+            _ => {}
         }
     }
 
@@ -94,7 +101,10 @@ impl Missing {
             numbers.push(packet.seq as u16);
             true
         });
-        self.gave_up |= self.packets.len() < before;
+        if self.packets.len() < before {
+            self.gave_up = true;
+            self.round_trip.too_short();
+        }
     }
 
     /// When [`Self::due`] next has something to do; `None` while nothing is missing.
@@ -121,7 +131,24 @@ impl Packet {
 }
 
 impl RoundTrip {
+    /// Of several requests nobody knows which one was answered (Karn's algorithm, RFC 6298 §3). If
+    /// not the last of two, which was made so long ago, then that was too soon: the next is given
+    /// more time, or it would never be known (§5.5).
+    fn guessed(&mut self, since_last: Duration, tries: u8) {
+        let is_last = self.measured.is_some_and(|(mean, deviation)| {
+            tries == 2 && since_last.abs_diff(mean) <= (4 * deviation).max(mean / 4)
+        });
+        if !is_last {
+            self.too_short();
+        }
+    }
+
+    fn too_short(&mut self) {
+        self.at_least = 2 * self.repeat_after();
+    }
+
     fn measured(&mut self, sample: Duration) {
+        self.at_least = Duration::ZERO;
         self.measured = Some(match self.measured {
             None => (sample, sample / 2),
             Some((mean, deviation)) => {
@@ -134,7 +161,7 @@ impl RoundTrip {
     fn repeat_after(&self) -> Duration {
         let after =
             self.measured.map_or(NACK_REPEAT_AFTER, |(mean, deviation)| mean + 4 * deviation);
-        after.clamp(NACK_REPEAT_AFTER_MIN, NACK_REPEAT_AFTER_MAX)
+        after.max(self.at_least).clamp(NACK_REPEAT_AFTER_MIN, NACK_REPEAT_AFTER_MAX)
     }
 }
 
@@ -259,7 +286,8 @@ mod tests {
         let lost = lose_one(&mut missing, start);
         assert_eq!(due(&mut missing, start + NACK_REPEAT_AFTER).len(), 1);
         missing.received(lost, start + NACK_REPEAT_AFTER + ms(1));
-        assert_eq!(missing.round_trip.repeat_after(), NACK_REPEAT_AFTER, "of which request?");
+        let after = missing.round_trip.repeat_after();
+        assert_eq!(after, 2 * NACK_REPEAT_AFTER, "of which request? The next has more time");
         for i in 1..100 {
             let now = start + ms(1_000 * i);
             let lost = lose_one(&mut missing, now);
@@ -268,12 +296,40 @@ mod tests {
         let after = missing.round_trip.repeat_after();
         assert!((ms(39)..ms(42)).contains(&after), "{after:?}");
         let now = start + ms(200_000);
-        lose_one(&mut missing, now);
+        let lost = lose_one(&mut missing, now);
         assert_eq!(missing.deadline(), Some(now + after));
+        assert_eq!(due(&mut missing, now + after).len(), 1);
+        missing.received(lost, now + after + ms(41));
+        assert_eq!(missing.round_trip.repeat_after(), after, "it was the second");
         missing.received(10_000, now);
         missing.round_trip = RoundTrip::default();
         missing.round_trip.measured(Duration::ZERO);
         assert_eq!(missing.round_trip.repeat_after(), NACK_REPEAT_AFTER_MIN);
+    }
+
+    /// A path becomes longer than what a request waits for: that is found out.
+    #[test]
+    fn a_round_trip_that_grew_is_measured_anew() {
+        let start = Instant::now();
+        for (before, after) in [(1, 160), (40, 160), (40, 90), (20, 300), (300, 480)] {
+            let mut missing = Missing::default();
+            let (mut seq, mut asked) = (0, Vec::new());
+            for i in 0..40 {
+                let now = start + ms(10_000 * i);
+                (seq..seq + 5).filter(|s| *s != seq + 1).for_each(|s| missing.received(s, now));
+                let answered = now + ms(if i < 20 { before } else { after });
+                let mut times = 0;
+                while let Some(at) = missing.deadline().filter(|at| *at <= answered) {
+                    times += due(&mut missing, at).len();
+                }
+                missing.received(seq + 1, answered);
+                asked.push(times);
+                seq += 5;
+            }
+            let (early, late) = asked.split_at(24);
+            assert!(late.iter().all(|times| *times == 1), "{before} to {after}: {asked:?}");
+            assert!(early.iter().sum::<usize>() < 50, "{before} to {after}: {asked:?}");
+        }
     }
 
     #[test]
