@@ -15,7 +15,7 @@ use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 
 use super::vp8::{Encoder, Judge, frame_of};
-use trackyard::media::srtp::{self, Outbound};
+use trackyard::media::srtp::{self, Inbound, Outbound};
 use trackyard::worker::tap::{self, KeySlot, Tap};
 
 /// Between two frames.
@@ -42,7 +42,11 @@ pub struct Client {
     pub packets: u64,
     /// Of the newest packet that came.
     pub highest_seq: u64,
+    /// Compounds of RTCP that came since they were last taken, in the clear, if wanted.
+    pub heard: Option<Vec<Vec<u8>>>,
     keys: KeySlot,
+    /// Its own reading of what the server says.
+    inbound: Option<Inbound>,
     outbound: Option<Outbound>,
     now: Instant,
     pub channel: Option<ChannelId>,
@@ -102,7 +106,9 @@ impl Client {
             payload_bytes: 0,
             packets: 0,
             highest_seq: 0,
+            heard: None,
             keys,
+            inbound: None,
             outbound: None,
             now,
             channel: None,
@@ -182,6 +188,9 @@ impl Client {
         if self.broken.is_some() {
             return;
         }
+        if matches!(bytes, [128..=191, 192..=223, ..]) && self.heard.is_some() {
+            self.listen(bytes);
+        }
         let Ok(receive) = Receive::new(Protocol::Udp, source, self.address, bytes) else { return };
         self.rtc.handle_input(Input::Receive(now, receive)).expect("the server speaks well");
         self.drain();
@@ -224,6 +233,16 @@ impl Client {
         let mut datagram = packet.to_vec();
         assert!(self.outbound().seal_rtp(&mut datagram, 0, 12, index), "a whole header");
         datagram
+    }
+
+    fn listen(&mut self, datagram: &[u8]) {
+        let Some(keys) = self.keys.get() else { return };
+        let inbound = self.inbound.get_or_insert_with(|| {
+            srtp::session(keys.profile, &keys.material, true).expect("keys of that profile").0
+        });
+        let mut datagram = datagram.to_vec();
+        let compound = inbound.open_rtcp(&mut datagram).expect("the server's");
+        self.heard.get_or_insert_default().push(compound.to_vec());
     }
 
     fn outbound(&mut self) -> &mut Outbound {

@@ -50,7 +50,8 @@ pub struct Judge {
     /// Whose frames: the label of the last one.
     pub label: Option<u32>,
     last_seq: Option<u64>,
-    last_timestamp: Option<u32>,
+    /// Of the newest packet.
+    pub last_timestamp: Option<u32>,
     last_picture_id: Option<u16>,
     in_keyframe: bool,
     broken: bool,

@@ -17,6 +17,7 @@ use super::client::Client;
 
 /// A server's workers and their clients, with letters and datagrams delivered at once.
 pub struct World {
+    pub began: Instant,
     pub now: Instant,
     pub workers: Vec<Worker>,
     pub server: SocketAddr,
@@ -38,6 +39,9 @@ enum Flight {
     /// To the worker that the kernel would give it to.
     ToServer { worker: usize, from: SocketAddr, local: IpAddr, bytes: Vec<u8> },
 }
+
+/// What the server's clock says when the world begins.
+pub const NTP_BEGAN: u64 = 3_900_000_000 << 32;
 
 /// Decides which datagrams are lost.
 pub type Loser = Box<dyn FnMut(SocketAddr, bool, &[u8]) -> bool>;
@@ -88,11 +92,12 @@ impl World {
                 workers,
                 candidates: vec![server],
                 crypto: crypto.clone(),
-                ntp: 3_900_000_000 << 32,
+                ntp: NTP_BEGAN,
             };
             Worker::new(config, rng.fork(), now)
         };
         World {
+            began: now,
             now,
             workers: (0..workers).map(worker).collect(),
             server,
