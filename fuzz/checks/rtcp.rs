@@ -1,16 +1,14 @@
-//! Compound RTCP: what is left of it without refused retransmissions is well formed, no longer
-//! than it was, and asks for exactly what was allowed (the first byte of the input says what is);
-//! and what is read of it means the same when it is written, and read again.
+//! Compound RTCP: what is read of it means the same when it is written, and read again, and no more
+//! is read than its bytes hold. The first byte of the input is of no use.
 
 use std::collections::BTreeSet;
 
-use trackyard::wire::rtcp::{
-    self, Extended, Packet, TransportHead, keep_allowed, packets, reception_reports, sender_reports,
-};
+use trackyard::wire::rtcp::{self, Extended, Packet, TransportHead};
 
 pub fn check(data: &[u8]) {
-    let Some((rule, compound)) = data.split_first() else { return };
-    filter(*rule, compound);
+    let Some((_, compound)) = data.split_first() else { return };
+    let whole = rtcp::packets(compound).map(<[u8]>::len).sum::<usize>();
+    assert!(whole <= compound.len());
     let mut said = 0;
     for packet in rtcp::read(compound) {
         let mut again = Vec::new();
@@ -99,36 +97,4 @@ fn report(blocks: impl Iterator<Item = rtcp::ReportBlock>) -> impl Iterator<Item
         let words = [b.ssrc, b.fraction_lost.into(), b.lost.cast_unsigned(), b.highest_seq];
         words.into_iter().chain([b.jitter, b.last_report, b.delay]).map(u64::from).collect()
     })
-}
-
-fn filter(rule: u8, compound: &[u8]) {
-    let allows = |ssrc: u32, seq: u16| match rule {
-        0 => true,
-        1 => false,
-        rule => (ssrc ^ u32::from(seq)).wrapping_mul(0x9e37_79b9) >> 24 < u32::from(rule),
-    };
-    let (mut kept, mut allowed, mut refused) = (Vec::new(), Vec::new(), 0);
-    let counted = keep_allowed(compound, &mut kept, |ssrc, seq| {
-        let allows = allows(ssrc, seq);
-        if allows {
-            allowed.push((ssrc, seq));
-        } else {
-            refused += 1;
-        }
-        allows
-    });
-    assert_eq!(counted.retransmissions, refused);
-    let reports = reception_reports(compound).count() + sender_reports(compound).count();
-    assert!(reports <= compound.len() / 12);
-    assert!(kept.len() <= compound.len());
-    assert_eq!(packets(&kept).map(<[u8]>::len).sum::<usize>(), kept.len(), "all well formed");
-    let (mut again, mut asked) = (Vec::new(), Vec::new());
-    keep_allowed(&kept, &mut again, |ssrc, seq| {
-        asked.push((ssrc, seq));
-        true
-    });
-    assert_eq!(asked, allowed);
-    if refused == 0 && rule == 0 {
-        assert_eq!(again, kept);
-    }
 }

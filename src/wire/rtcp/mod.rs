@@ -3,14 +3,10 @@
 //! the work is linear in the bytes, whatever they say. The crate `rtcp-types` was weighed: it knows
 //! no REMB, and its builders allocate (seven times, and twenty times as long, for a NACK of forty).
 
-mod filter;
 mod read;
 mod transport;
 mod write;
 
-pub use filter::{
-    LeftOut, begins_with_sender_report, keep_allowed, reception_reports, sender_reports,
-};
 pub use read::{
     Extended, ExtendedBlocks, FirEntries, Numbers, Packet, ReportBlocks, Ssrcs, packets, read,
 };
