@@ -140,7 +140,12 @@ impl Worker {
             letter.address,
             letter.room.clone(),
             letter.role.clone(),
-            Transport { rtc, credentials: creds.clone(), keys, ssrc: self.rng.next_u64() as u32 },
+            Transport {
+                rtc: Box::new(rtc),
+                credentials: creds.clone(),
+                keys,
+                ssrc: self.rng.next_u64() as u32,
+            },
         );
         let key = PeerKey(self.peers.insert(peer));
         self.by_participant.insert(letter.address.participant, key);

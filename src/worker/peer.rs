@@ -32,7 +32,8 @@ pub struct Peer {
     pub address: Address,
     pub room: RoomName,
     pub role: Role,
-    pub rtc: Rtc,
+    /// Apart, since a packet that passes has no use for its ten kilobytes.
+    pub rtc: Box<Rtc>,
     /// Of the client's DTLS certificate, as its first offer said.
     pub fingerprint: String,
     /// Our current ICE credentials.
@@ -73,7 +74,7 @@ pub struct Session {
 
 /// What a peer is reached by.
 pub struct Transport {
-    pub rtc: Rtc,
+    pub rtc: Box<Rtc>,
     pub credentials: IceCreds,
     pub keys: KeySlot,
     /// Of ourselves as the receiver of what the client sends.

@@ -1,25 +1,24 @@
 //! Nothing is allocated for a packet that passes: from its datagram to those that leave for each
 //! subscriber, once all buffers have grown to what the stream needs.
 
+#![allow(clippy::disallowed_methods, reason = "what the tests share reads clocks and has threads")]
+
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../sim/system.rs"]
 #[allow(dead_code, reason = "the simulator counts bytes by owner, too")]
 mod system;
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use common::world::World;
 
 const VIEWERS: u64 = 10;
 
-/// The publisher's datagrams of RTP are kept back here.
-type Held = Rc<RefCell<Vec<Vec<u8>>>>;
-
-fn call() -> (World, Held, SocketAddr) {
+/// A call in which the publisher's datagrams of RTP are kept back, and where they are.
+fn call() -> (World, Receiver<Vec<u8>>, SocketAddr) {
     let mut world = World::new(1);
     world.join(1, true, 0);
     for id in 0..VIEWERS {
@@ -27,15 +26,12 @@ fn call() -> (World, Held, SocketAddr) {
     }
     world.until(Duration::from_secs(2), World::all_see);
     world.pass(Duration::from_secs(5));
-    let (publisher, held) = (world.clients[&1].address, Held::default());
-    let kept = held.clone();
+    let publisher = world.clients[&1].address;
+    let (keep, held) = channel();
     world.net.loses = Some(Box::new(move |client, to_server, bytes| {
         let is_rtp = bytes[0] >= 128 && !(192..=223).contains(&bytes[1]);
         let hold = to_server && client == publisher && is_rtp;
-        if hold {
-            kept.borrow_mut().push(bytes.to_vec());
-        }
-        hold
+        hold && keep.send(bytes.to_vec()).is_ok()
     }));
     (world, held, publisher)
 }
@@ -47,7 +43,7 @@ fn a_packet_that_passes_allocates_nothing() {
     for _ in 0..400 {
         world.pass(Duration::from_millis(10));
         let (now, local) = (world.now, world.server.ip());
-        for mut datagram in held.take() {
+        for mut datagram in held.try_iter() {
             packets += 1;
             let worker = &mut world.workers[0];
             let before = system::allocations();
