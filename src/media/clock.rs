@@ -39,12 +39,11 @@ pub struct Anchor {
     pub timestamp: u32,
 }
 
-/// What is known of one stream's timestamps.
+/// What is known of one stream's timestamps: the publisher's last report of it, its time and the
+/// timestamp.
 #[derive(Debug, Default)]
 pub struct StreamClock {
-    /// The publisher's last report of it: its time, and the timestamp.
     report: Option<(u64, u32)>,
-    packet: Option<Anchor>,
 }
 
 impl PublisherClock {
@@ -93,18 +92,10 @@ impl StreamClock {
         self.report = Some((ntp, timestamp)).filter(|(ntp, _)| *ntp != 0);
     }
 
-    /// A packet came.
-    pub fn received(&mut self, timestamp: u32, now: Instant) {
-        self.packet = Some(Anchor { at: now, timestamp });
-    }
-
-    /// By the publisher's reports, and without one by when the last packet came; `None` before
-    /// that.
+    /// As the publisher's clock is read now; `None` before a report.
     pub fn anchor(&self, publisher: &PublisherClock) -> Option<Anchor> {
-        let reported = self
-            .report
-            .and_then(|(ntp, timestamp)| Some(Anchor { at: publisher.local(ntp)?, timestamp }));
-        reported.or(self.packet)
+        let (ntp, timestamp) = self.report?;
+        Some(Anchor { at: publisher.local(ntp)?, timestamp })
     }
 }
 
@@ -162,20 +153,16 @@ mod tests {
     }
 
     #[test]
-    fn without_a_report_the_last_packet_counts() {
+    fn nothing_is_said_before_a_report_that_knows_the_time() {
         let start = Instant::now();
         let (mut publisher, mut stream) = (PublisherClock::default(), StreamClock::default());
         assert_eq!(stream.anchor(&publisher), None);
-        stream.received(500, start);
-        stream.received(800, start + ms(10));
-        let packet = Some(Anchor { at: start + ms(10), timestamp: 800 });
-        assert_eq!(stream.anchor(&publisher), packet);
         publisher.report(1 << 40, start);
-        assert_eq!(stream.anchor(&publisher), packet, "a report of another stream");
-        stream.report(0, 700);
-        assert_eq!(stream.anchor(&publisher), packet, "a report without a clock");
+        assert_eq!(stream.anchor(&publisher), None, "a report of another stream");
         stream.report(1 << 40, 700);
         assert_eq!(stream.anchor(&publisher), Some(Anchor { at: start, timestamp: 700 }));
+        stream.report(0, 800);
+        assert_eq!(stream.anchor(&publisher), None, "a report without a clock");
     }
 
     #[test]
@@ -303,9 +290,8 @@ mod tests {
             let now = start + ms(turn);
             let ntp = rng.next_u64() >> (rng.next_u64() % 64);
             publisher.report(ntp, now);
-            stream.report(rng.next_u64(), 0);
-            stream.received(0, now);
-            let anchor = stream.anchor(&publisher).expect("a packet came");
+            stream.report(rng.next_u64() | 1, 0);
+            let anchor = stream.anchor(&publisher).expect("a report came");
             anchor.timestamp_at(now, VIDEO);
         }
     }

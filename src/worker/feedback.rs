@@ -78,9 +78,10 @@ impl Worker {
         for packet in rtcp::read(compound) {
             match packet {
                 Packet::SenderReport { ssrc, info, blocks } => {
-                    let said = self.peers[key.0].streams.sender_report(ssrc, &info, now);
-                    if let Some((track, anchor)) = said {
-                        self.anchor(track, ssrc, anchor);
+                    let streams = &mut self.peers[key.0].streams;
+                    streams.sender_report(ssrc, &info, now);
+                    for (track, ssrc, anchor) in streams.anchors() {
+                        self.tracks.anchor(track, ssrc, anchor, &mut self.relayed);
                     }
                     self.take_blocks(key, blocks.iter(), now);
                 }

@@ -15,7 +15,6 @@ use super::{Datagram, Timer, Worker};
 use crate::base::counters::DropReason;
 use crate::base::ids::{TrackId, WorkerId};
 use crate::base::limits::{DATAGRAM_OUT_BYTES_MAX, FLUSH_BYTES};
-use crate::media::clock::Anchor;
 use crate::media::packet::Packet;
 use crate::room::mail::{Outgoing, RoomLetter, ToWorker, TrackLetter, TrackRef};
 use crate::wire::codec::Kind;
@@ -60,19 +59,6 @@ impl Worker {
             self.counters.drop(DropReason::Oversize, 1);
         } else if !self.tracks.push(id, &packet) {
             self.counters.drop(DropReason::TrackFull, 1);
-        }
-    }
-
-    /// Which timestamp of a track's stream stands for which moment, for all who receive it.
-    pub(super) fn anchor(&mut self, id: TrackId, ssrc: u32, anchor: Anchor) {
-        let Some(track) = self.tracks.get_mut(id) else {
-            return;
-        };
-        track.anchor = Some((ssrc, anchor));
-        if let Origin::Local(local) = &track.origin {
-            for worker in &local.relays {
-                self.relayed[worker.index()].anchor(id, ssrc, anchor);
-            }
         }
     }
 

@@ -72,7 +72,9 @@ impl Worker {
             }
             ToWorker::Datagrams(datagrams) => self.handed_in.extend(datagrams),
             ToWorker::Relay(packets) => {
-                packets.anchors().for_each(|(id, ssrc, anchor)| self.anchor(id, ssrc, anchor));
+                for (id, ssrc, anchor) in packets.anchors() {
+                    self.tracks.anchor(id, ssrc, anchor, &mut self.relayed);
+                }
                 for (id, packet) in packets.iter() {
                     if !self.tracks.push(id, &packet) {
                         self.counters.drop(DropReason::UnknownStream, 1);

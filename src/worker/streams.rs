@@ -331,25 +331,57 @@ impl Streams {
         heard.filter_map(move |stream| stream.reception.block(stream.ssrc, now))
     }
 
-    /// A sender report of one of them came; gives the track, and which timestamp stands for which
-    /// moment in it.
-    pub fn sender_report(
-        &mut self,
-        ssrc: u32,
-        info: &SenderInfo,
-        now: Instant,
-    ) -> Option<(TrackId, Anchor)> {
-        let stream = self.list.iter_mut().find(|stream| stream.ssrc == ssrc)?;
+    /// A sender report of one of them came. See [`Self::anchors`].
+    pub fn sender_report(&mut self, ssrc: u32, info: &SenderInfo, now: Instant) {
+        let Some(stream) = self.list.iter_mut().find(|stream| stream.ssrc == ssrc) else {
+            return;
+        };
         stream.reception.sender_report(info.ntp, now);
         if info.ntp != 0 {
             self.clock.report(info.ntp, now);
         }
         stream.clock.report(info.ntp, info.timestamp);
-        Some((stream.track?, stream.clock.anchor(&self.clock)?))
+    }
+
+    /// Which timestamp stands for which moment in each stream of a track that was reported. A
+    /// report of one may tell that the client's clock was read wrongly for all: unless all are told
+    /// anew, voice and picture come apart until the next report of the other.
+    pub fn anchors(&self) -> impl Iterator<Item = (TrackId, u32, Anchor)> {
+        let media = self.list.iter().filter(|stream| !stream.is_rtx);
+        media.filter_map(|s| Some((s.track?, s.ssrc, s.clock.anchor(&self.clock)?)))
     }
 
     /// How many are known.
     pub fn count(&self) -> usize {
         self.list.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// Reports of voice and picture that were captured together, of which the first come late.
+    #[test]
+    fn voice_and_picture_are_read_by_the_same_clock() {
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        let mut streams = Streams::default();
+        for (ssrc, is_rtx) in [(1, false), (2, false), (3, true)] {
+            let stream = streams.begin(ssrc, start).expect("there is room");
+            (stream.track, stream.is_rtx) = (Some(TrackId(u64::from(ssrc.min(2)))), is_rtx);
+        }
+        assert_eq!(streams.anchors().count(), 0);
+        for (ssrc, at, comes) in [(1, 0, 400), (2, 0, 380), (3, 0, 390), (1, 1_000, 1_020)] {
+            let (ntp, timestamp) = ((100 << 32) + ((at << 32) / 1_000), at as u32 * 90);
+            let info = SenderInfo { ntp, timestamp, ..SenderInfo::default() };
+            streams.sender_report(ssrc, &info, start + ms(comes));
+        }
+        let anchors: Vec<(TrackId, u32, Anchor)> = streams.anchors().collect();
+        let anchor = |at, timestamp| Anchor { at: start + ms(at), timestamp };
+        // The report that took 20 ms tells when the others were made, too.
+        let expected = [(TrackId(1), 1, anchor(1_020, 90_000)), (TrackId(2), 2, anchor(20, 0))];
+        assert_eq!(anchors, expected);
     }
 }

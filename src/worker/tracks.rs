@@ -11,7 +11,7 @@ use crate::base::ids::{TrackId, WorkerId};
 use crate::media::cache::PacketCache;
 use crate::media::clock::Anchor;
 use crate::media::keyframes::KeyframeRequests;
-use crate::media::packet::Packet;
+use crate::media::packet::{Packet, PacketBatch};
 use crate::wire::codec::{Codec, Kind};
 
 /// One track on its way through.
@@ -130,6 +130,19 @@ impl Tracks {
     /// A track by its id.
     pub fn get(&self, id: TrackId) -> Option<&Track> {
         self.tracks.get(self.by_id.get(&id)?.0)
+    }
+
+    /// Which timestamp of a track's stream stands for which moment, for all who receive it.
+    pub fn anchor(&mut self, id: TrackId, ssrc: u32, anchor: Anchor, relayed: &mut [PacketBatch]) {
+        let Some(track) = self.get_mut(id) else { return };
+        track.anchor = Some((ssrc, anchor));
+        if let Origin::Local(local) = &track.origin {
+            for worker in &local.relays {
+                if let Some(batch) = relayed.get_mut(worker.index()) {
+                    batch.anchor(id, ssrc, anchor);
+                }
+            }
+        }
     }
 
     /// The same, to be changed.
