@@ -175,6 +175,7 @@ impl Peer {
         if !self.media_packets.take(now, MEDIA_PACKETS_PER_PEER)
             || !self.media_bytes.take_many(now, self.media_bytes_rate, bytes)
         {
+            self.streams.skip(opened, now);
             return Err(DropReason::MediaRate);
         }
         self.streams.read(opened, datagram, &self.tracks, now)

@@ -157,6 +157,16 @@ impl Streams {
         self.list.last_mut()
     }
 
+    /// An opened packet is not used. It is not missing for that: whoever sends too much is not asked
+    /// for more.
+    pub fn skip(&mut self, (header, index, _): (Header, u64, usize), now: Instant) {
+        let payload_type = self.payload_type(header.payload_type);
+        let stream = self.list.iter_mut().find(|stream| stream.ssrc == header.ssrc);
+        if let (PayloadType::Media { repeats: true, .. }, Some(stream)) = (payload_type, stream) {
+            stream.missing.received(index, now);
+        }
+    }
+
     /// What an opened packet is, and of which track.
     pub fn read<'a>(
         &mut self,

@@ -131,6 +131,8 @@ fn forwarded_of_declared(packets_a_second: u64) -> (u64, u64) {
     let other = judges.find(|j| j.label == Some(2)).expect("the other publisher");
     assert!(other.faults.is_empty() && other.frames > 200, "{other:?}");
     assert!(world.clients[&3].media_gap < Duration::from_millis(60));
+    let nacks = world.workers[0].counters_mut().nacks_sent;
+    assert_eq!(nacks, 0, "what is dropped for its rate is not asked for again");
     ((out(&world) - before) / 10, world.dropped(DropReason::MediaRate))
 }
 
