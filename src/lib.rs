@@ -7,7 +7,7 @@
 //! | floor | module | what lives there |
 //! |---|---|---|
 //! | 6 | `main.rs` | the program |
-//! | 5 | [`shell`] | mio loops, UDP batches, TLS, WebSocket and HTTP bytes, certificates, mailboxes |
+//! | 5 | [`shell`] | mio loops, UDP batches, TLS, WebSocket and HTTP bytes, certificates, mailboxes, the benchmark |
 //! | 4 | [`worker`] | what one core owns: mux, peers (the only owners of `str0m::Rtc`), negotiation, slots, forwarding, RTCP |
 //! | 4 | [`config`] | one typed value from flags, environment and file |
 //! | 4 | [`gate`] | sessions, HTTP routes, WHIP and WHEP resources, the page's files |

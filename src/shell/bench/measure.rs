@@ -91,7 +91,7 @@ fn window(
     let watch = Watch::begin(driver, case.number, pid)?;
     send(driver, case.number, target, time)?;
     let mut tally = driver.take_tally();
-    let window = watch.end(driver, &tally)?;
+    let window = watch.end(driver, target, &tally)?;
     tally.sent += warm_up.sent;
     tally.received += warm_up.received;
     Ok((window, tally))
@@ -121,6 +121,7 @@ pub struct Watch {
     cpu: Cpu,
     own: Cpu,
     dropped: u64,
+    on_the_way: u64,
     refused: u64,
 }
 
@@ -130,6 +131,7 @@ impl Watch {
         let ports: Vec<u16> = clients.map(|client| client.address.port()).collect();
         Ok(Watch {
             dropped: dropped(&ports),
+            on_the_way: proc::dropped_on_the_way(),
             refused: driver.refused(),
             ports,
             cpu: proc::cpu(pid).map_err(failed("CPU of a process"))?,
@@ -145,12 +147,17 @@ impl Watch {
         Ok((cpu, self.begun.elapsed()))
     }
 
-    fn end(&self, driver: &Driver, tally: &Tally) -> Done<Window> {
+    fn end(&self, driver: &Driver, target: Target, tally: &Tally) -> Done<Window> {
         let (cpu, time) = self.spent()?;
         let own = proc::own_cpu().map_err(failed("CPU of a thread"))? - self.own;
         let (seconds, packets) = (time.as_secs_f64(), tally.received);
         if packets == 0 {
-            return Err(Failed(format!("none of {} packets arrived", tally.expected)));
+            let whose = match target {
+                Target::Server => "the server",
+                Target::Floor => "the floor",
+            };
+            let expected = tally.expected;
+            return Err(Failed(format!("{whose} forwarded none of {expected} packets")));
         }
         let us = |time: Duration| time.as_secs_f64() * 1e6;
         Ok(Window {
@@ -173,6 +180,7 @@ impl Watch {
             clients_cpu: own.ran.as_secs_f64() / seconds,
             clients_waited: own.waited.as_secs_f64() / seconds,
             clients_dropped: dropped(&self.ports).saturating_sub(self.dropped),
+            kernel_dropped: proc::dropped_on_the_way().saturating_sub(self.on_the_way),
             clients_refused: driver.refused() - self.refused,
             frames: tally.bursts,
             frames_late: tally.late,

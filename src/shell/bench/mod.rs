@@ -271,6 +271,10 @@ impl Bench<'_> {
                  and {refused} that were to leave"
             ));
         }
+        let on_the_way = sum(|w| w.kernel_dropped);
+        if on_the_way > 0 {
+            warn(format!("the kernel itself fell behind, and dropped {on_the_way} datagrams"));
+        }
         let late = most(|w| w.frames_late as f64 / w.frames.max(1) as f64);
         if late > 0.02 {
             warn(format!("publishers sent {:.0} % of their frames late", late * 100.0));

@@ -83,6 +83,14 @@ pub fn dropped_by_port() -> HashMap<u16, u64> {
     text.lines().skip(1).filter_map(line).collect()
 }
 
+/// Packets that the kernel dropped between a sender and a socket on this machine, because its own
+/// threads fell behind; 0 where it does not say.
+pub fn dropped_on_the_way() -> u64 {
+    let text = fs::read_to_string("/proc/net/softnet_stat").unwrap_or_default();
+    let dropped = text.lines().filter_map(|line| line.split_whitespace().nth(1));
+    dropped.filter_map(|hex| u64::from_str_radix(hex, 16).ok()).sum()
+}
+
 /// The three averages of processes that ran or wanted to.
 pub fn load() -> [f64; 3] {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();

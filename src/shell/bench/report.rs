@@ -141,6 +141,8 @@ pub struct Window {
     pub clients_waited: f64,
     /// Datagrams that found a client's socket full.
     pub clients_dropped: u64,
+    /// Packets that the kernel dropped on the way, anybody's.
+    pub kernel_dropped: u64,
     /// Datagrams that a client's socket did not take.
     pub clients_refused: u64,
     pub frames: u64,
