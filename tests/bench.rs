@@ -119,9 +119,13 @@ fn what_cannot_be_measured_is_said() {
 
 /// Processes that this one started.
 fn children(pid: u32) -> Vec<u32> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let text = std::fs::read_to_string(path).expect("a running process");
-    text.split_whitespace().map(|pid| pid.parse().expect("a number")).collect()
+    let processes = std::fs::read_dir("/proc").expect("Linux").filter_map(Result::ok);
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_child = |child: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
+        status.lines().any(|line| line.split_whitespace().eq(["PPid:", &pid.to_string()]))
+    };
+    pids.filter(is_child).collect()
 }
 
 #[test]

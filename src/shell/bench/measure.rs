@@ -15,9 +15,9 @@ use crate::base::limits::MEDIA_BYTES_PER_PEER;
 const WARM_UP: Duration = Duration::from_millis(500);
 /// Somebody who was to forward and has nothing to do any more sleeps: its clock of CPU is exact.
 const SETTLE: Duration = Duration::from_millis(20);
-/// What has not arrived when nothing came for so long is lost: longer than another process keeps a
+/// What has not arrived when nothing came for so long is lost: longer than other processes keep a
 /// core from the server.
-const LOST: Duration = Duration::from_millis(300);
+const LOST: Duration = Duration::from_secs(1);
 /// Looking for a load, each bitrate is tried for so long, and so many are.
 const LOAD_STEP: Duration = Duration::from_secs(1);
 const LOAD_STEPS: usize = 6;
