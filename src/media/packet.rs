@@ -29,8 +29,9 @@ impl Packet<'_> {
 pub struct Head {
     /// The publisher's stream; another one starts its numbers anew.
     pub ssrc: u32,
-    /// How often the track was unmuted: from one to the next its numbers have gaps that are no
-    /// loss.
+    /// Differs where a stream was unmuted, or forgotten and begun anew: its numbers have gaps then
+    /// that are no loss, or come a second time, under which no subscriber may be sent anything else
+    /// (RFC 3711 §9.1).
     pub take: u32,
     /// Extended sequence number of the publisher's stream.
     pub seq: u64,

@@ -36,7 +36,8 @@ impl Worker {
         if local.muted {
             return self.counters.drop(DropReason::Muted, 1);
         }
-        packet.head.take = local.take;
+        // Both only grow, so their sum is never again what it was.
+        packet.head.take = packet.head.take.wrapping_add(local.take);
         let codec = packet.head.codec;
         let news = local.codec != Some(codec);
         let first = local.codec.is_none();

@@ -33,6 +33,8 @@ pub struct Streams {
     pub arrivals: Arrivals,
     /// The client's clock, as its reports tell it.
     clock: PublisherClock,
+    /// How many streams began so far.
+    begun: u32,
 }
 
 /// What a payload type was negotiated for.
@@ -56,6 +58,8 @@ const NACK_BYTES_ENOUGH: usize = 100;
 #[derive(Debug)]
 struct Stream {
     ssrc: u32,
+    /// Which of all that began it is: one that was forgotten and comes back is another.
+    number: u32,
     index: ReceiveIndex,
     /// The m-line's track, as soon as it is known.
     track: Option<TrackId>,
@@ -83,6 +87,7 @@ impl Default for Streams {
             announced: Vec::new(),
             arrivals: Arrivals::default(),
             clock: PublisherClock::default(),
+            begun: 0,
         }
     }
 }
@@ -144,8 +149,10 @@ impl Streams {
             // In the order in which they began: the newest of a track is asked for keyframes.
             self.list.remove(at);
         }
+        self.begun = self.begun.wrapping_add(1);
         self.list.push(Stream {
             ssrc,
+            number: self.begun,
             index: ReceiveIndex::default(),
             track: None,
             is_rtx: false,
@@ -206,12 +213,14 @@ impl Streams {
             PayloadType::Unknown => return Err(DropReason::Codec),
         };
         let starts_keyframe = payload::starts_keyframe(codec, payload);
-        if starts_keyframe && let Some(stream) = self.list.iter_mut().find(|s| s.ssrc == ssrc) {
+        let stream = self.list.iter_mut().find(|stream| stream.ssrc == ssrc);
+        let stream = stream.ok_or(DropReason::UnknownStream)?;
+        if starts_keyframe {
             stream.missing.keyframe(seq);
         }
         let head = Head {
             ssrc,
-            take: 0,
+            take: stream.number,
             seq,
             timestamp: header.timestamp,
             marker: header.marker,

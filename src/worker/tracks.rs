@@ -47,7 +47,7 @@ pub struct Local {
     pub codec: Option<Codec>,
     /// Nothing of it is forwarded.
     pub muted: bool,
-    /// See [`crate::media::packet::Head::take`].
+    /// How often it was unmuted, for [`crate::media::packet::Head::take`].
     pub take: u32,
 }
 

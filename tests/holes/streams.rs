@@ -1,8 +1,11 @@
 //! What publishers send: numbers that wrap and jump, SSRCs that collide, too much, too long.
 
+use std::collections::HashMap;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use trackyard::base::counters::DropReason;
+use trackyard::base::limits::STREAMS_PER_PEER_MAX;
 use trackyard::room::mail::Role;
 
 use crate::common;
@@ -162,4 +165,35 @@ fn no_datagram_is_longer_than_a_path_takes() {
     world.pass(Duration::from_secs(1));
     assert!(world.dropped(DropReason::Oversize) > 10, "what is longer is dropped and counted");
     assert!(world.net.longest <= trackyard::base::limits::DATAGRAM_OUT_BYTES_MAX);
+}
+
+#[test]
+fn no_number_is_sealed_twice_for_a_stream_that_was_forgotten() {
+    let mut world = two_in_a_call(1);
+    let (publisher, viewer) = (world.clients[&1].address, world.clients[&2].address);
+    let (send, sent) = channel();
+    world.net.loses = Some(Box::new(move |client, to_server, bytes| {
+        if !to_server && client == viewer && bytes[1] & 0x7f == 96 {
+            send.send((bytes[2..4].to_vec(), bytes.to_vec())).unwrap();
+        }
+        false
+    }));
+    // The same number twice, and between them more streams than are remembered.
+    let streams = (0..=STREAMS_PER_PEER_MAX as u32).map(|n| (1_000 + n, 1));
+    for (ssrc, fill) in [(999u32, 7u8)].into_iter().chain(streams).chain([(999, 8)]) {
+        let mut packet = vec![0x80, 96, 0, 100, 0, 0, 0, 0];
+        packet.extend(ssrc.to_be_bytes());
+        // A keyframe begins (RFC 7741 §4.2).
+        packet.extend([0x10, 0]);
+        packet.resize(100, fill);
+        let datagram = world.clients.get_mut(&1).unwrap().protect_rtp(&packet, 100);
+        world.inject(publisher, &datagram);
+        world.pass(Duration::from_millis(10));
+    }
+    let mut contents = HashMap::new();
+    for (seq, bytes) in sent.try_iter() {
+        let before = contents.insert(seq.clone(), bytes.clone());
+        assert!(before.is_none_or(|before| before == bytes), "{seq:?} has two contents");
+    }
+    assert!(contents.len() > STREAMS_PER_PEER_MAX, "{}", contents.len());
 }

@@ -3,7 +3,7 @@
 //! The same seed draws the same plan and has the same trace, which is what [`trace`] defines: what
 //! passes between the server's cores and the network, and when, without the bytes of datagrams.
 //! That holds because nothing else is left to chance: the cores take theirs as an argument, the
-//! clients' and the cryptography's comes from `fastrand`, seeded by the run, DTLS and SRTP are toys
+//! clients' and the cryptography's comes from `fastrand`, seeded by the run, DTLS is a toy
 //! ([`crypto`]), and the keys of `str0m`'s hash maps are fixed ([`replay`]).
 //!
 //! `SIM_SEED=n` runs one seed and prints its plan and events (`SIM_PACKETS=1`: datagrams too),
