@@ -6,6 +6,7 @@ pub mod config;
 pub mod deadlines;
 pub mod demux;
 pub mod dtls;
+pub mod feedback;
 pub mod gate;
 pub mod http;
 pub mod keyframes;
@@ -31,12 +32,13 @@ use arbitrary::{Arbitrary, Unstructured};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 22] = [
     ("answers", answers::check),
     ("config", config::check),
     ("deadlines", deadlines::check),
     ("demux", demux::check),
     ("dtls", dtls::check),
+    ("feedback", feedback::check),
     ("gate", gate::check),
     ("http", http::check),
     ("keyframes", keyframes::check),
