@@ -1,5 +1,7 @@
 // Waiting for a condition, never for a time.
 
+import { cpus } from 'node:os';
+
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /**
@@ -46,6 +48,28 @@ export async function mostlyWithin(limit_ms, measure) {
     if (all.filter((ms) => ms < limit_ms).length >= 3) return all;
   }
   throw new Error(`took ${all.join(', ')} ms, to be under ${limit_ms}`);
+}
+
+/**
+ * Waits until the machine has had `share` of its processors' time to spare for a while: opening a page
+ * keeps a browser's processes busy for a second after the page itself is there, and a time taken then
+ * is theirs. Goes on after `deadline_ms`, since a machine may be busy with other things for good.
+ */
+export async function calm({ share = 0.4, deadline_ms = 8_000 } = {}) {
+  const end = performance.now() + deadline_ms;
+  let last = spent();
+  while (performance.now() < end) {
+    await sleep(300);
+    const now = spent();
+    if (now.idle - last.idle > share * (now.all - last.all)) return;
+    last = now;
+  }
+}
+
+function spent() {
+  const times = cpus().flatMap((cpu) => Object.entries(cpu.times));
+  const sum = (those) => those.reduce((all, [, ms]) => all + ms, 0);
+  return { idle: sum(times.filter(([what]) => what === 'idle')), all: sum(times) };
 }
 
 export const describe = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
