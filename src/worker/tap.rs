@@ -1,6 +1,6 @@
 //! The SRTP keys of each peer, taken off whichever DTLS provider is under its `Rtc`. `str0m` is given
-//! others instead: media never passes through it, so whatever it would seal is not meant for anybody
-//! and is thrown away.
+//! none: media never passes through it, and without keys it has nothing to seal and keeps no state
+//! for that.
 
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
@@ -99,14 +99,15 @@ impl DtlsInstance for Tapped {
         let from_client = !self.instance.is_active();
         let output = self.instance.poll_output(buffer);
         let DtlsOutput::KeyingMaterial(material, profile) = output else { return output };
-        let given = match self.shares {
-            true => KeyingMaterial::new(&material),
-            false => KeyingMaterial::new(&vec![0; material.len()]),
+        // In its place comes what is said anyway, once, and is heeded once.
+        let output = match self.shares {
+            true => DtlsOutput::KeyingMaterial(KeyingMaterial::new(&material), profile),
+            false => DtlsOutput::Connected,
         };
         if let Some(known) = known(profile) {
             self.keys.get_or_init(|| Keys { profile: known, material, from_client });
         }
-        DtlsOutput::KeyingMaterial(given, profile)
+        output
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
