@@ -93,6 +93,7 @@ fn idle_peers_and_joins_are_measured() {
     let case = &report["cases"][0];
     // So few may well do nothing in so short a time.
     assert!((0.0..1.0).contains(&number(&case["idle"]["cpu"])), "{case}");
+    assert!((0.0..1.0).contains(&number(&case["idle"]["floor_cpu"])), "{case}");
     assert!(number(&case["memory"]["per_subscriber_joined_bytes"]) > 0.0, "{case}");
     let report = measured("joins --subscribers 3");
     let join = &report["cases"][0]["join"];

@@ -127,10 +127,13 @@ impl Client {
         }
     }
 
-    /// A check that keeps the path to the server alive (RFC 7675).
-    pub fn check(&mut self, out: &mut Outbox) {
+    /// A check that keeps a path alive (RFC 7675).
+    pub fn check(&mut self, target: Target, out: &mut Outbox) {
         self.checks += 1;
-        out.begin(self.server.remote).0.extend(stun::check(&self.ice, self.checks));
+        let check = stun::check(&self.ice, self.checks);
+        if let Some(link) = self.link(target) {
+            out.begin(link.remote).0.extend(check);
+        }
     }
 
     /// What a browser reports once a second. `now` is since the Unix epoch.

@@ -53,6 +53,8 @@ pub struct Driver {
     pub media: BenchMedia,
     /// Between two checks of a client.
     check_interval: Duration,
+    /// With whom they are.
+    checking: Target,
     tally: Tally,
     due: BinaryHeap<Reverse<(Instant, Task)>>,
     /// Whose publishers send, and whereto.
@@ -82,6 +84,7 @@ impl Driver {
             signals: Vec::new(),
             media,
             check_interval,
+            checking: Target::Server,
             tally: Tally::new(),
             due: BinaryHeap::from([Reverse((Instant::now(), Task::Listen))]),
             sending: None,
@@ -131,6 +134,11 @@ impl Driver {
                 self.due.push(Reverse((at, Task::Audio(*index))));
             }
         }
+    }
+
+    /// From now on, clients keep their paths to that one alive. The server forgets theirs in time.
+    pub fn check_with(&mut self, target: Target) {
+        self.checking = target;
     }
 
     /// Nobody sends media any more.
@@ -214,7 +222,7 @@ impl Driver {
                 Ok(Some(LISTEN_INTERVAL))
             }
             Task::Check(index) => {
-                self.clients[index].check(&mut self.outbox);
+                self.clients[index].check(self.checking, &mut self.outbox);
                 self.send_from(index);
                 Ok(Some(self.check_interval))
             }

@@ -1,5 +1,6 @@
 //! The floor: the least that forwarding costs. Receives as a worker does, opens, copies, seals and
-//! sends as a worker does, and nothing else: no negotiation, no RTCP, no timers, no choice.
+//! sends as a worker does, and nothing else: no negotiation, no RTCP, no timers, no choice. A check
+//! for consent it verifies and answers.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
@@ -17,6 +18,7 @@ use super::{Done, Failed, failed};
 use crate::media::srtp::{self, Inbound, Outbound, Profile};
 use crate::shell::udp::{self, UdpBatch};
 use crate::wire::rtp::Header;
+use crate::wire::stun::{self, Check};
 
 /// Who is there, one line of JSON on standard input.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,10 +36,13 @@ pub struct PlannedClient {
     pub receives: bool,
     /// As DTLS would export it.
     pub material: Vec<u8>,
+    /// What its checks are signed with.
+    pub password: String,
 }
 
 struct Peer {
     address: SocketAddr,
+    password: String,
     room: usize,
     receives: bool,
     inbound: Inbound,
@@ -106,13 +111,14 @@ impl Floor {
             dirty: Vec::new(),
             bytes: Vec::new(),
         };
-        for PlannedClient { address, room, receives, material } in &plan.clients {
+        for PlannedClient { address, room, receives, material, password } in &plan.clients {
             let keys = srtp::session(profile, material, false);
             let (inbound, outbound) = keys.ok_or_else(wrong)?;
             floor.by_address.insert(*address, floor.peers.len());
             floor.rooms[*room].peers.push(floor.peers.len());
             floor.peers.push(Peer {
                 address: *address,
+                password: password.clone(),
                 room: *room,
                 receives: *receives,
                 inbound,
@@ -151,9 +157,12 @@ impl Floor {
             if !self.udp.receive()? {
                 return Ok(false);
             }
-            let Floor { udp, peers, by_address, rooms, dirty, bytes, .. } = self;
+            let Floor { udp, outbox, peers, by_address, rooms, dirty, bytes } = self;
             datagrams += udp.deliver(|remote, _, datagram| {
                 let Some(from) = by_address.get(&remote).copied() else { return };
+                if let Some(check) = stun::check(datagram) {
+                    return peers[from].answer(&check, outbox);
+                }
                 let room = peers[from].room;
                 let Some(packet) = peers[from].open(from, datagram, bytes) else { return };
                 let packets = &mut rooms[room].packets;
@@ -194,6 +203,14 @@ impl Floor {
 }
 
 impl Peer {
+    fn answer(&self, check: &Check<'_>, out: &mut Outbox) {
+        let sign = |parts: &[&[u8]]| super::stun::sign(&self.password, parts);
+        if check.is_genuine(sign) {
+            let (datagram, _) = out.begin(self.address);
+            stun::append_response(datagram, &check.transaction, self.address, sign);
+        }
+    }
+
     /// Opens a packet of RTP, and copies it behind the others of the batch.
     fn open(&mut self, from: usize, datagram: &mut [u8], batch: &mut Vec<u8>) -> Option<Opened> {
         let Header { payload_type, seq, ssrc, bytes: header_bytes, .. } = Header::parse(datagram)?;

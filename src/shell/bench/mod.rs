@@ -40,6 +40,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::run::raise_file_limit;
 use crate::config::{BenchConfig, Scenario};
 use child::{Cores, Floor};
+use client::Target;
 use drive::Driver;
 use measure::Watch;
 use report::{CaseReport, Comparison, Idle, Join, Machine, Media, Median, Memory, Report, median};
@@ -332,6 +333,17 @@ impl Bench<'_> {
             turns.push(cpu.turns as f64 / time.as_secs_f64());
         }
         let end = resident(&case)?;
+        let floor = self.setup.floor(&case)?;
+        self.setup.driver.check_with(Target::Floor);
+        self.setup.driver.run(IDLE_SETTLE)?;
+        let mut floors = Vec::new();
+        for _ in 0..self.config.runs {
+            let watch = Watch::begin(&self.setup.driver, case.number, floor.pid())?;
+            self.setup.driver.run(self.config.duration)?;
+            let (cpu, time) = watch.spent()?;
+            floors.push(cpu.ran.as_secs_f64() / time.as_secs_f64());
+        }
+        self.setup.driver.check_with(Target::Server);
         Ok(CaseReport {
             name: format!("{peers} idle, {workers} workers"),
             workers,
@@ -341,7 +353,10 @@ impl Bench<'_> {
             idle: Some(Idle {
                 peers,
                 cpu: median(cpus.clone()),
+                ratio: median(cpus.clone()) / median(floors.clone()),
                 cpu_runs: cpus,
+                floor_cpu: median(floors.clone()),
+                floor_cpu_runs: floors,
                 turns_per_second: median(turns),
             }),
             ..CaseReport::default()

@@ -89,6 +89,11 @@ pub struct Idle {
     /// Of one core, for all; median and each run.
     pub cpu: f64,
     pub cpu_runs: Vec<f64>,
+    /// Of the floor with the same clients, afterwards.
+    pub floor_cpu: f64,
+    pub floor_cpu_runs: Vec<f64>,
+    /// Of the medians.
+    pub ratio: f64,
     /// Times a second that the server was given a core.
     pub turns_per_second: f64,
 }
@@ -308,12 +313,13 @@ fn rest(text: &mut String, case: &CaseReport) {
             ),
         );
     }
-    if let Some(Idle { peers, cpu, turns_per_second, .. }) = &case.idle {
-        let cpu = cpu * 100.0;
+    if let Some(Idle { peers, cpu, floor_cpu, ratio, turns_per_second, .. }) = &case.idle {
+        let (cpu, floor) = (cpu * 100.0, floor_cpu * 100.0);
         line(
             text,
             format_args!(
-                "{name}: {peers} idle peers use {cpu:.2} % of a core, {turns_per_second:.0} turns/s"
+                "{name}: {peers} idle peers use {cpu:.2} % of a core (floor {floor:.2} %, ratio \
+                 {ratio:.2}), {turns_per_second:.0} turns/s"
             ),
         );
         if let Some(memory) = &case.memory {

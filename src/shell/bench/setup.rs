@@ -168,6 +168,7 @@ impl Setup {
                 room: client.id.room.into(),
                 receives: client.receives,
                 material,
+                password: client.ice.pwd.clone(),
             });
         }
         let floor = self.cores.start(|| Floor::start(&self.own, &plan))?;

@@ -32,11 +32,17 @@ pub fn check(ice: &Ice, transaction: u64) -> Vec<u8> {
     datagram.extend([0; 4]);
     datagram.extend(transaction.to_be_bytes());
     datagram.extend(attributes);
-    let mut hmac = Hmac::<Sha1>::new_from_slice(ice.pwd.as_bytes()).expect("any length will do");
-    hmac.update(&datagram);
+    let integrity = sign(&ice.pwd, &[&datagram]);
     datagram.extend([0, 0x08, 0, 20]);
-    datagram.extend(hmac.finalize().into_bytes());
+    datagram.extend(integrity);
     datagram
+}
+
+/// What MESSAGE-INTEGRITY is for those parts.
+pub fn sign(password: &str, parts: &[&[u8]]) -> [u8; 20] {
+    let mut hmac = Hmac::<Sha1>::new_from_slice(password.as_bytes()).expect("any length will do");
+    parts.iter().for_each(|part| hmac.update(part));
+    hmac.finalize().into_bytes().into()
 }
 
 /// Whether a datagram is the answer to a check, and the server agreed.
