@@ -19,11 +19,12 @@ use super::streams::Taken;
 use super::{Timer, Worker};
 use crate::base::counters::DropReason;
 use crate::base::ids::WorkerId;
-use crate::base::limits::{DATAGRAM_OUT_BYTES_MAX, PUBLISHER_SILENCE_MAX};
+use crate::base::limits::{DATAGRAM_OUT_BYTES_MAX, PATH_DEAD_AFTER, PUBLISHER_SILENCE_MAX};
 use crate::room::mail::{HandedDatagram, Outgoing, Role, ToGate, ToWorker};
 use crate::wire::demux::{Protocol, classify};
 use crate::wire::signal::LeaveReason;
-use crate::wire::{stun, ufrag};
+use crate::wire::stun::{self, Check};
+use crate::wire::ufrag;
 
 impl Worker {
     /// One datagram from the socket: `remote` sent it to `local`. It is opened where it is.
@@ -122,7 +123,8 @@ impl Worker {
     }
 
     /// An ICE check for one of our peers. Only one that is genuine touches anything, and only one
-    /// from an address that the peer may have reaches `str0m`.
+    /// from an address that the peer may have reaches `str0m`. One that says nothing new, as those
+    /// for consent do (RFC 7675), is answered here.
     fn check(
         &mut self,
         now: Instant,
@@ -136,22 +138,49 @@ impl Worker {
             return;
         };
         self.at_work = AtWork::Peer(key);
-        match self.admit(now, (key, tuple), via, bytes) {
-            Ok(()) => {
-                self.receive(now, key, tuple, bytes);
-                self.weigh_paths(key, now);
+        let check = match self.admit(now, (key, tuple), via, bytes) {
+            Ok(check) => check,
+            Err(reason) => return self.counters.drop(reason, 1),
+        };
+        if self.peers[key.0].takes_as_known(tuple) {
+            self.answer_check(key, tuple, &check);
+        } else {
+            self.show(now, key, tuple, bytes);
+        }
+        self.weigh_paths(key, now);
+    }
+
+    /// Lets `str0m` see a check, and remembers whether it took it.
+    fn show(&mut self, now: Instant, key: PeerKey, tuple: FourTuple, bytes: &[u8]) {
+        let shown = |worker: &mut Worker, at| {
+            let peer = worker.peers.get_mut(key.0);
+            if let Some(path) = peer.and_then(|p| p.paths.get_mut(tuple)) {
+                path.shown = at;
             }
-            Err(reason) => self.counters.drop(reason, 1),
+        };
+        let before = self.transmits.end();
+        shown(self, Some(now));
+        self.receive(now, key, tuple, bytes);
+        if self.transmits.end() == before {
+            shown(self, None);
         }
     }
 
-    fn admit(
+    fn answer_check(&mut self, key: PeerKey, tuple: FourTuple, check: &Check<'_>) {
+        let (hmac, password) = (self.config.crypto.hmac(), &self.peers[key.0].credentials.pass);
+        let sign = |parts: &[&[u8]]| hmac.sha1_hmac(password.as_bytes(), parts);
+        let FourTuple { remote, local } = tuple;
+        stun::append_response(self.transmits.arena(), &check.transaction, remote, sign);
+        self.transmits.finish(local, remote);
+    }
+
+    fn admit<'a>(
         &mut self,
         now: Instant,
         (key, tuple): (PeerKey, FourTuple),
         via: WorkerId,
-        bytes: &[u8],
-    ) -> Result<(), DropReason> {
+        bytes: &'a [u8],
+    ) -> Result<Check<'a>, DropReason> {
         let check = stun::check(bytes).ok_or(DropReason::MalformedStun)?;
         let peer = &mut self.peers[key.0];
         let (password, hmac) = (&peer.credentials.pass, self.config.crypto.hmac());
@@ -178,7 +207,7 @@ impl Worker {
             }
             self.tell_route(tuple, via, Some(self.config.id));
         }
-        Ok(())
+        Ok(check)
     }
 
     /// Lets media follow a client to another address once the present one is silent.
@@ -287,7 +316,7 @@ impl Worker {
                     let bytes = &transmit.contents[..];
                     let (local, remote) = (transmit.source.ip(), transmit.destination);
                     match classify(bytes) {
-                        // Sealed with keys that nobody has (see `tap`).
+                        // It has no keys for any (see `tap`).
                         Protocol::Srtp => continue,
                         // Answers to checks go wherever those came from.
                         Protocol::StunOther | Protocol::StunRequest { .. } => {}
@@ -308,6 +337,7 @@ impl Worker {
                     if !peer.rtc.is_alive() {
                         return self.lose(key, LeaveReason::Left, "closed by the client", now);
                     }
+                    let at = peer.ticks_at(at, now);
                     self.deadlines.set(Timer::Peer(key), at);
                     return;
                 }
@@ -323,25 +353,33 @@ impl Worker {
         match event {
             Event::Connected => self.connected(key, now),
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
-                let peer = &self.peers[key.0];
+                let peer = &mut self.peers[key.0];
                 let id = peer.address.participant;
                 log::info!("ice {:?} {id}: no checks from the client any more", peer.room);
+                peer.paths.show_again();
                 if peer.role != Role::Participant {
-                    self.lose(key, LeaveReason::Lost, "no checks from the client", now);
+                    self.listen(key, now);
                 }
             }
             _ => {}
         }
     }
 
-    /// Ends a publisher of which nothing was heard for too long, or looks again in time.
+    /// Ends a WHIP or WHEP client of which nothing was heard for too long, or looks again in time.
     pub(super) fn listen(&mut self, key: PeerKey, now: Instant) {
-        let Some(heard) = self.peers.get(key.0).and_then(|p| p.paths.last_heard()) else {
+        let Some(peer) = self.peers.get(key.0) else {
             return;
         };
-        let due = heard + PUBLISHER_SILENCE_MAX;
+        let paths = &peer.paths;
+        let Some((heard, checked)) = paths.last_heard().zip(paths.last_checked()) else {
+            return;
+        };
+        let silent = (heard + PUBLISHER_SILENCE_MAX, "nothing heard of the publisher");
+        let silent = Some(silent).filter(|_| peer.role == Role::Whip);
+        let dead = (checked + PATH_DEAD_AFTER, "no checks from the client");
+        let (due, cause) = silent.into_iter().fold(dead, |a, b| a.min(b));
         if due <= now {
-            self.lose(key, LeaveReason::Lost, "nothing heard of the publisher", now);
+            self.lose(key, LeaveReason::Lost, cause, now);
         } else {
             self.deadlines.set(Timer::Silence(key), due);
         }

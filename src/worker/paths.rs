@@ -32,6 +32,18 @@ pub struct Path {
     pub priority: u32,
     /// `str0m` was told to ignore it; it must be told otherwise before it sees a check.
     pub set_aside: bool,
+    /// When `str0m` answered a check on it; none once there is something new for it to see.
+    pub shown: Option<Instant>,
+}
+
+impl Path {
+    /// Whether `str0m` would forget the path if it saw neither the check that comes now nor the
+    /// two after it. Seldom is enough: it keeps a path for long, and to show it a check costs ten
+    /// times what an answer does.
+    fn fades(&self, now: Instant) -> bool {
+        let gap = now.saturating_duration_since(self.checked);
+        self.shown.is_none_or(|shown| now + 3 * gap >= shown + PATH_DEAD_AFTER)
+    }
 }
 
 /// All of them.
@@ -78,6 +90,9 @@ impl Paths {
         let is_new = known.is_none();
         let mut evicted = None;
         if let Some(path) = known {
+            if path.nominates != check.nominates || check.controlled || path.fades(now) {
+                path.shown = None;
+            }
             path.checked = now;
             path.heard = path.heard.max(now);
             path.via = via;
@@ -92,10 +107,17 @@ impl Paths {
             evicted = self.admit(sends_to, now)?;
             let (nominates, nominated) = (check.nominates, check.nominates);
             let (checked, heard) = (now, now);
-            let (priority, set_aside) = (check.priority, false);
-            let path =
-                Path { tuple, via, checked, heard, nominates, nominated, priority, set_aside };
-            self.list.push(path);
+            self.list.push(Path {
+                tuple,
+                via,
+                checked,
+                heard,
+                nominates,
+                nominated,
+                priority: check.priority,
+                set_aside: false,
+                shown: None,
+            });
         }
         // Sent again by the client itself, it is the same transaction.
         if is_new || self.seen.back() != Some(&id) {
@@ -141,6 +163,23 @@ impl Paths {
         self.list.iter().map(|p| p.heard).max()
     }
 
+    /// When a check came last.
+    pub fn last_checked(&self) -> Option<Instant> {
+        self.list.iter().map(|p| p.checked).max()
+    }
+
+    /// When `str0m` last saw one of those that it need not see again.
+    pub fn last_shown(&self) -> Option<Instant> {
+        self.list.iter().filter_map(|p| p.shown).max()
+    }
+
+    /// Shows `str0m` the next check on each path, whatever it says.
+    pub fn show_again(&mut self) {
+        for path in &mut self.list {
+            path.shown = None;
+        }
+    }
+
     /// The client has a new ufrag: `str0m` has forgotten all addresses, and old checks are no
     /// longer genuine. The paths stay bound, for media goes on until the new ones are checked.
     pub fn restart(&mut self) {
@@ -150,6 +189,7 @@ impl Paths {
         for path in &mut self.list {
             path.set_aside = false;
             path.nominated = false;
+            path.shown = None;
         }
     }
 

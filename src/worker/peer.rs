@@ -1,10 +1,10 @@
 //! One client's transport and what it sends and receives: the only owner of its `str0m::Rtc`.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::media::Mid;
-use str0m::{Candidate, IceCreds, Input, Rtc};
+use str0m::{Candidate, IceCreds, Input, Reason, Rtc};
 
 use super::convert;
 use super::feedback::Feedback;
@@ -19,7 +19,7 @@ use crate::base::counters::{Counters, DropReason};
 use crate::base::ids::TrackId;
 use crate::base::limits::{
     DECLARED_SPARE_BYTES, DECLARED_TIMES_MAX, MEDIA_BYTES_PER_PEER, MEDIA_PACKETS_PER_PEER,
-    SDP_M_LINES_MAX, STREAMS_PER_PEER_MAX, TRACKS_PER_PARTICIPANT_MAX,
+    PATH_DEAD_AFTER, SDP_M_LINES_MAX, STREAMS_PER_PEER_MAX, TRACKS_PER_PARTICIPANT_MAX,
 };
 use crate::media::srtp::{self, Inbound, Outbound};
 use crate::room::mail::{Address, Role, RoomName};
@@ -273,6 +273,7 @@ impl Peer {
 
     /// Makes media go to `tuple`, and `str0m` ignore the paths that are silent.
     pub fn move_to(&mut self, tuple: FourTuple, now: Instant) -> Result<(), str0m::RtcError> {
+        self.paths.show_again();
         for remote in self.paths.set_aside_for(tuple, now) {
             if let Some(candidate) = reflexive(remote, 0) {
                 self.rtc.direct_api().invalidate_candidate(&candidate);
@@ -300,11 +301,30 @@ impl Peer {
         }
     }
 
+    /// Whether a check that was admitted on `tuple` tells `str0m` nothing that it needs to know.
+    pub fn takes_as_known(&mut self, tuple: FourTuple) -> bool {
+        self.connected && self.paths.get_mut(tuple).is_some_and(|p| p.shown.is_some())
+    }
+
+    /// When to call `str0m`, which asks for `at`. Where it keeps ICE and has nothing to send, it
+    /// looks every 3 s for paths that it has to forget, and none is due before it was silent for
+    /// long. (What SCTP sends again after more than 3 s waits with that.)
+    pub fn ticks_at(&self, at: Instant, now: Instant) -> Instant {
+        let idle = self.connected
+            && self.rtc.last_timeout_reason() == Reason::Ice
+            && at.saturating_duration_since(now) > ICE_AT_WORK;
+        let shown = self.paths.last_shown().filter(|_| idle);
+        shown.map_or(at, |shown| at.max(shown + PATH_DEAD_AFTER))
+    }
+
     /// Time moves, so that what was written or asked for leaves with the next drain.
     pub fn tick(&mut self, now: Instant) -> Result<(), str0m::RtcError> {
         self.rtc.handle_input(Input::Timeout(now))
     }
 }
+
+/// ICE that has something to send asks to be called sooner than this.
+const ICE_AT_WORK: Duration = Duration::from_secs(1);
 
 /// The remote candidate that `str0m` makes of a check from `remote`, by the foundation that it
 /// gives to such: equal to it for taking it away and for putting it back.

@@ -174,6 +174,63 @@ fn a_silent_publisher_that_consents_stays() {
     assert!(world.gone.is_empty(), "consent every 4 to 6 s is enough");
 }
 
+/// A viewer that sends no checks of its own any more; gives a way to make them.
+fn viewer_without_checks(world: &mut World) -> (SocketAddr, impl Fn(u64, bool) -> Vec<u8> + use<>) {
+    world.join_as(Role::Whep { only: None }, 1, false, 1);
+    world.until(Duration::from_secs(2), |w| w.clients[&1].connected);
+    world.pass(SECOND);
+    let ice = world.ice[&1].clone();
+    let client = world.clients.get_mut(&1).unwrap();
+    let (address, own) = (client.address, client.rtc.direct_api().local_ice_credentials().ufrag);
+    world.net.loses = Some(Box::new(move |client, to_server, _| client == address && to_server));
+    (address, move |n, nominates| stun::check(&ice.ufrag, &ice.pwd, &own, n, nominates))
+}
+
+#[test]
+fn consent_is_answered_like_a_check_with_news() {
+    let mut world = World::new(1);
+    let (address, check) = viewer_without_checks(&mut world);
+    let mut answers = Vec::new();
+    // Whether it nominates is news the first three times. The last is sent twice.
+    for (n, nominates) in [(1, true), (2, false), (3, true), (3, true)] {
+        world.inject(address, &check(n, nominates));
+        let now = world.now;
+        let datagrams = world.workers[0].flush_all(now);
+        let [answer] = &datagrams[..] else { panic!("{datagrams:?}") };
+        answers.push(answer.clone());
+    }
+    assert_eq!(answers[2], answers[3]);
+    assert_ne!(answers[1], answers[2]);
+}
+
+#[test]
+fn a_viewer_lives_as_long_as_it_consents_and_outlives_a_long_outage() {
+    for wait in [500, 2_500, 6_000, 13_000] {
+        let mut world = World::new(1);
+        let (address, check) = viewer_without_checks(&mut world);
+        let consent = |world: &mut World, numbers: std::ops::Range<u64>| {
+            for n in numbers {
+                world.pass(Duration::from_millis(wait));
+                let answered = world.net.bytes_out.get(&address).copied();
+                world.inject(address, &check(n, true));
+                world.deliver();
+                assert!(world.net.bytes_out.get(&address).copied() > answered, "{wait}, {n}");
+            }
+        };
+        consent(&mut world, 0..40);
+        // With what the next one waits.
+        world.pass(Duration::from_millis(14_500 - wait));
+        assert!(world.gone.is_empty(), "{wait}");
+        consent(&mut world, 40..50);
+        let vanished = world.now;
+        world.until(Duration::from_secs(20), |w| w.gone.contains_key(&1));
+        let took = world.gone[&1] - vanished;
+        let about = Duration::from_millis(14_900)..Duration::from_millis(15_100);
+        assert!(about.contains(&took), "{wait}: {took:?}");
+        world.assert_no_faults();
+    }
+}
+
 #[test]
 fn a_ufrag_without_its_password_leaves_no_address_anywhere() {
     for workers in [1, 3] {
