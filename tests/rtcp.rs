@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use common::world::{NTP_BEGAN, World};
-use trackyard::wire::rtcp::{self, Packet, ReportBlock};
+use trackyard::wire::rtcp::{self, Extended, Packet, ReportBlock};
 
 const PUBLISHER: u64 = 1;
 const VIEWER: u64 = 2;
@@ -106,6 +106,39 @@ fn a_publisher_is_told_how_much_of_its_stream_was_lost() {
         assert!((20..=48).contains(&block.fraction_lost), "an eighth is 32: {block:?}");
     }
     assert!(last.last_report != 0 && last.delay < 6 * 65_536, "its own reports came: {last:?}");
+}
+
+#[test]
+fn a_receiver_that_asks_how_long_its_time_was_under_way_is_told() {
+    let mut world = watched(ms(10));
+    let address = world.clients[&VIEWER].address;
+    let (mut asked, mut told) = (Vec::new(), 0);
+    for number in 0..200u64 {
+        let mut question = Vec::new();
+        rtcp::reference_time(&mut question, 77, 0x1122 << 48 | number << 16 | 0x3344);
+        let datagram = world.clients.get_mut(&VIEWER).unwrap().protect_rtcp(&question);
+        world.inject(address, &datagram);
+        asked.push(world.now);
+        world.pass(ms(20));
+        for compound in heard(&mut world, VIEWER) {
+            let packets = rtcp::read(&compound).filter_map(|packet| match packet {
+                Packet::ExtendedReport { blocks, .. } => Some(blocks.iter()),
+                _ => None,
+            });
+            for block in packets.flatten() {
+                let Extended::SinceReference(answer) = block else { panic!("{block:?}") };
+                if answer.ssrc != 77 {
+                    continue;
+                }
+                // It was kept until it was answered, and the answer was under way for 10 ms.
+                let kept = Duration::from_secs_f64(f64::from(answer.delay) / 65_536.0);
+                let took = world.now - asked[answer.last_reference as usize];
+                assert!(took >= kept + ms(9) && took <= kept + ms(31), "{took:?}, {kept:?}");
+                told += 1;
+            }
+        }
+    }
+    assert!((3..=5).contains(&told), "once with each report: {told}");
 }
 
 #[test]

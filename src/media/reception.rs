@@ -94,7 +94,7 @@ impl Reception {
 }
 
 /// In a clock of so many ticks a second, which wraps.
-fn ticks(time: Duration, hz: u32) -> u32 {
+pub fn ticks(time: Duration, hz: u32) -> u32 {
     let fraction = u64::from(time.subsec_nanos()) * u64::from(hz) / 1_000_000_000;
     time.as_secs().wrapping_mul(hz.into()).wrapping_add(fraction) as u32
 }

@@ -19,7 +19,7 @@ use crate::base::limits::RTCP_PER_PEER;
 use crate::media::resend::ResendBudget;
 use crate::media::srtp::NotOpened;
 use crate::media::transport_cc::{SendHistory, Signal, Tally};
-use crate::wire::rtcp::{self, Packet, ReportBlock};
+use crate::wire::rtcp::{self, Extended, Packet, ReportBlock};
 
 /// A peer's RTCP.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct Feedback {
     /// The last report, and when the next is due while something flows.
     pub reported: Option<Instant>,
     pub report_due: Option<Instant>,
+    /// Asks how long its time was under way: who, the middle of that time, and when it came.
+    pub reference: Option<(u32, u32, Instant)>,
     /// What its timer is set to.
     pub armed: Option<Instant>,
 }
@@ -51,6 +53,7 @@ impl Feedback {
             signals: Tally::default(),
             reported: None,
             report_due: None,
+            reference: None,
             armed: None,
         }
     }
@@ -106,6 +109,14 @@ impl Worker {
                 Packet::Remb { bits_per_second, .. } => {
                     let signals = &mut self.peers[key.0].feedback.signals;
                     signals.take(Signal::Estimate { bits_per_second });
+                }
+                Packet::ExtendedReport { sender, blocks } => {
+                    for block in blocks.iter() {
+                        if let Extended::ReferenceTime { ntp } = block {
+                            let feedback = &mut self.peers[key.0].feedback;
+                            feedback.reference = Some((sender, (ntp >> 16) as u32, now));
+                        }
+                    }
                 }
                 Packet::SourceDescription | Packet::Bye { .. } => {}
                 _ => self.counters.drop(DropReason::RtcpUnused, 1),

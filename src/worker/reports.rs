@@ -12,7 +12,8 @@ use super::guard::AtWork;
 use super::mux::PeerKey;
 use super::{Timer, Worker};
 use crate::base::limits::RTCP_REPORT_INTERVAL;
-use crate::wire::rtcp;
+use crate::media::reception::ticks;
+use crate::wire::rtcp::{self, SinceReference};
 
 /// Sender reports in one compound, each with its name: a datagram of some 1,000 bytes.
 const SENDERS_PER_COMPOUND: usize = 12;
@@ -84,14 +85,26 @@ impl Worker {
         {}
     }
 
-    /// Receiver reports on what it sends, sender reports on what it receives.
+    /// Receiver reports on what it sends, the answer to a reference time, sender reports on what it receives.
     fn report_streams(&mut self, key: PeerKey, now: Instant) {
         let (peer, clock) = (&mut self.peers[key.0], self.clock);
         let (sender, since) = (peer.feedback.ssrc, peer.feedback.reported.replace(now));
+        let mut asked = peer.feedback.reference.take();
+        // With the first that leaves: who gets nothing need not know how far we are.
+        let mut answer = |out: &mut Vec<u8>| {
+            if let Some((ssrc, last_reference, came)) = asked.take() {
+                let delay = ticks(now.saturating_duration_since(came), 1 << 16);
+                let time = SinceReference { ssrc, last_reference, delay };
+                rtcp::times_since_reference(out, sender, [time]);
+            }
+        };
         let mut flows = peer.send_rtcp(&mut self.transmits, |out, streams, _| {
             let mut blocks = streams.blocks(since, now).take(BLOCKS_PER_COMPOUND).peekable();
             let some = blocks.peek().is_some();
             rtcp::receiver_report(out, sender, blocks);
+            if some {
+                answer(out);
+            }
             some
         });
         let mut at = 0;
@@ -108,6 +121,9 @@ impl Worker {
                 if count == SENDERS_PER_COMPOUND {
                     break;
                 }
+            }
+            if count > 0 {
+                answer(out);
             }
             count > 0
         }) {
