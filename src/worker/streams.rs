@@ -146,8 +146,7 @@ impl Streams {
         if self.list.len() >= STREAMS_PER_PEER_MAX {
             let stalest = self.list.iter().enumerate().min_by_key(|(_, stream)| stream.last);
             let at = stalest.map(|(at, _)| at)?;
-            // In the order in which they began: the newest of a track is asked for keyframes.
-            self.list.remove(at);
+            self.list.swap_remove(at);
         }
         self.begun = self.begun.wrapping_add(1);
         self.list.push(Stream {
@@ -242,12 +241,12 @@ impl Streams {
         now: Instant,
     ) -> Result<(u32, u64), DropReason> {
         let named = self.announced.iter().find(|a| a.rtx == Some(rtx)).map(|a| a.ssrc);
-        let newest = self.list.iter_mut().rev().find(|stream| {
-            stream.track == Some(track)
-                && !stream.is_rtx
-                && named.is_none_or(|named| stream.ssrc == named)
-        });
-        let original = newest.ok_or(DropReason::RtxUnused)?;
+        let ssrc = named.or_else(|| self.newest(track)).ok_or(DropReason::RtxUnused)?;
+        let original = self
+            .list
+            .iter_mut()
+            .find(|stream| stream.ssrc == ssrc && stream.track == Some(track) && !stream.is_rtx);
+        let original = original.ok_or(DropReason::RtxUnused)?;
         let index = original.index.guess(seq).ok_or(DropReason::RtxUnused)?;
         original.index.accept(index);
         original.missing.received(index, now);
@@ -292,11 +291,11 @@ impl Streams {
         Some(track)
     }
 
-    /// The stream of a track that sends media now: the one that began last, since a client that
-    /// changed its SSRC has left the others.
+    /// The stream of a track that sends media now: the one of which something came last, since a
+    /// client that changed its SSRC has left the others.
     pub fn newest(&self, track: TrackId) -> Option<u32> {
-        let mut newest = self.list.iter().rev();
-        newest.find(|stream| stream.track == Some(track) && !stream.is_rtx).map(|s| s.ssrc)
+        let of_track = |stream: &&Stream| stream.track == Some(track) && !stream.is_rtx;
+        self.list.iter().filter(of_track).max_by_key(|stream| stream.last).map(|s| s.ssrc)
     }
 
     /// When something is to be said of them: what is missing, or what came.

@@ -108,7 +108,9 @@ impl Video {
         if let Some(last) = self.last.take() {
             let id = packet.picture_id;
             let same = last.picture_id == id && last.timestamp == packet.timestamp;
-            let next = (last.picture_id + 1) & 0x7fff == id && last.marker;
+            // A frame whose stream ended within it stays unfinished: what begins anew needs no end.
+            let whole = last.marker || packet.keyframe;
+            let next = (last.picture_id + 1) & 0x7fff == id && whole;
             if !same && !next {
                 self.faults.push(format!("{packet:?} after {last:?}"));
             }

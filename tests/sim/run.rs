@@ -157,6 +157,12 @@ impl Run {
             if let Some(link) = self.world.net.link_mut(id) {
                 link.quality = Quality::GOOD;
             }
+            // Pictures may stand still from here on, and an attack would go on with them.
+            self.world.with(id, |client, now| {
+                let senders = client.media_mut().into_iter().flat_map(|m| &mut m.senders);
+                senders.for_each(|sender| (sender.restless, sender.rushes) = (0, None));
+                client.poll(now);
+            });
             self.mend(id);
         }
         let model = self.model.clone();
