@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use trackyard::base::counters::DropReason;
 use trackyard::base::limits::STREAMS_PER_PEER_MAX;
 use trackyard::room::mail::Role;
+use trackyard::wire::rtcp;
 
 use crate::common;
 use crate::common::client::declaring;
@@ -200,4 +201,29 @@ fn no_number_is_sealed_twice_for_a_stream_that_was_forgotten() {
         assert!(before.is_none_or(|before| before == bytes), "{seq:?} has two contents");
     }
     assert_eq!(contents.len(), 2, "both came");
+}
+
+#[test]
+fn a_straggler_of_a_stream_that_is_over_takes_no_keyframe_requests() {
+    let mut world = two_in_a_call(1);
+    let address = world.clients[&1].address;
+    let own = world.clients.get_mut(&1).unwrap().sent_ssrc().expect("it sends");
+    // It begins after the one that goes on.
+    let mut packet = vec![0x80, 96, 0, 100, 0, 0, 0, 0];
+    packet.extend(999u32.to_be_bytes());
+    packet.resize(100, 7);
+    let datagram = world.clients.get_mut(&1).unwrap().protect_rtp(&packet, 100);
+    world.inject(address, &datagram);
+    world.pass(Duration::from_millis(700));
+    world.clients.get_mut(&1).unwrap().heard = Some(Vec::new());
+    world.clients.get_mut(&2).unwrap().ask_for_keyframes();
+    world.pass(SECOND);
+    let heard = world.clients.get_mut(&1).unwrap().heard.take().expect("it was asked for");
+    let asked = heard.iter().flat_map(|compound| rtcp::read(compound));
+    let asked = asked.filter_map(|packet| match packet {
+        rtcp::Packet::Pli { media, .. } => Some(media),
+        _ => None,
+    });
+    let asked: Vec<u32> = asked.collect();
+    assert!(!asked.is_empty() && asked.iter().all(|media| *media == own), "{asked:?}, not {own}");
 }
