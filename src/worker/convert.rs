@@ -37,8 +37,9 @@ pub fn kind(kind: str0m::media::MediaKind) -> Kind {
     }
 }
 
-/// `str0m` has no media to report on.
-const NO_REPORTS: Duration = Duration::from_secs(24 * 3_600);
+/// `str0m` has no media to report on. What it would say it keeps for a session that has no keys, so
+/// this is longer than any lasts.
+const NO_REPORTS: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 
 /// The codecs and extensions that every peer may negotiate, ICE-lite. Payload types are ours only
 /// until the offer names its own.
