@@ -71,6 +71,45 @@ globalThis.probe = (() => {
     };
   }
 
+  /**
+   * A call of the page to itself: milliseconds until its own camera's first frame came through two
+   * peer connections. No server is in it, so that is what the browser alone needs just now.
+   */
+  async function callItself() {
+    const began = now();
+    const ends = [new RTCPeerConnection(), new RTCPeerConnection()];
+    const video = document.createElement('video');
+    video.probed = true;
+    let described;
+    const both = new Promise((done) => { described = done; });
+    try {
+      ends.forEach((end, i) => end.addEventListener('icecandidate', async ({ candidate }) => {
+        await both;
+        if (candidate) await ends[1 - i].addIceCandidate(candidate);
+      }));
+      const shown = new Promise((done) => {
+        ends[1].addEventListener('track', ({ track }) => {
+          video.muted = true;
+          video.srcObject = new MediaStream([track]);
+          video.requestVideoFrameCallback(() => done(now()));
+          video.play();
+        });
+      });
+      // Painted like any other picture.
+      document.body.append(video);
+      ends[0].addTrack(captured.find((track) => track.kind === 'video' && track.readyState === 'live'));
+      await ends[0].setLocalDescription();
+      await ends[1].setRemoteDescription(ends[0].localDescription);
+      await ends[1].setLocalDescription();
+      await ends[0].setRemoteDescription(ends[1].localDescription);
+      described();
+      return (await shown) - began;
+    } finally {
+      video.remove();
+      ends.forEach((end) => end.close());
+    }
+  }
+
   // When a person pressed what, and when each video showed its first frame.
   const pressed = {};
   const shown = [];
@@ -223,5 +262,8 @@ globalThis.probe = (() => {
     return status;
   }
 
-  return { now, picture, stats, tiles, history, captured, pressed, shown, sessions, publish, view, trickle, restart, end };
+  return {
+    now, picture, stats, tiles, callItself, history, captured, pressed, shown, sessions, publish, view, trickle, restart,
+    end,
+  };
 })();

@@ -52,6 +52,7 @@ for (const kind of [C, F]) {
       const late = await Person.arrive(await open(kind), url, { room: name, name: 'Late' });
       await late.preview();
       await calm();
+      const alone = await late.page.evaluate(() => probe.callItself());
       await late.join();
       const times = await until('both first frames', async () => {
         const [from, shown] = await late.page.evaluate(() => [probe.pressed.join, probe.shown]);
@@ -60,7 +61,8 @@ for (const kind of [C, F]) {
       });
       await Promise.all([late.sees('Ada'), late.sees('Bob')]);
       await late.close();
-      return Math.max(...times);
+      // On a machine on which a page needs long for a call to itself, a room takes longer too.
+      return [Math.max(...times), Math.max(1_000, 5 * alone)];
     });
     say(`from the press to both first frames shown: ${all.join(', ')} ms`);
   }, { timeout: 180_000 });
