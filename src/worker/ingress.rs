@@ -372,7 +372,8 @@ impl Worker {
         };
         let paths = &peer.paths;
         let Some((heard, checked)) = paths.last_heard().zip(paths.last_checked()) else {
-            return;
+            // Whatever it had, another client's checks come from there now.
+            return self.lose(key, LeaveReason::Lost, "no path to the client", now);
         };
         let silent = (heard + PUBLISHER_SILENCE_MAX, "nothing heard of the publisher");
         let silent = Some(silent).filter(|_| peer.role == Role::Whip);

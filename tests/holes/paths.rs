@@ -263,3 +263,17 @@ fn a_ufrag_without_its_password_leaves_no_address_anywhere() {
         assert!((0..9_000).all(|n| !world.net.bytes_out.contains_key(&outside(n))));
     }
 }
+
+#[test]
+fn a_viewer_whose_address_is_anothers_now_is_gone_in_time() {
+    let mut world = World::new(1);
+    let (address, _) = viewer_without_checks(&mut world);
+    world.pass(Duration::from_secs(3));
+    // Another client behind the same NAT was given its port.
+    world.join(2, false, 1);
+    let own = world.clients[&2].address;
+    world.net.nat.insert(own, address);
+    world.until(Duration::from_secs(5), |w| w.clients[&2].connected);
+    world.until(Duration::from_secs(20), |w| w.gone.contains_key(&1));
+    assert!(!world.gone.contains_key(&2));
+}
