@@ -47,6 +47,8 @@ impl Worker {
             return;
         }
         self.counters.panics += 1;
+        // What was half built must not lead the next datagram.
+        self.transmits.abandon();
         match self.broken_room() {
             Some(room) => {
                 log::error!("room {room:?} ends: a fault on {} (see above)", self.config.id);
