@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crc::{CRC_32_ISO_HDLC, Crc};
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
 
 /// A Binding request, well formed but not yet verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,11 +99,19 @@ impl Check<'_> {
     }
 }
 
+/// HMAC-SHA1 over the parts in order, which MESSAGE-INTEGRITY is (RFC 8489 §14.5).
+#[expect(clippy::expect_used, reason = "HMAC takes a key of any length (RFC 2104 §2)")]
+pub fn sign(password: &[u8], parts: &[&[u8]]) -> [u8; 20] {
+    let mut hmac = Hmac::<Sha1>::new_from_slice(password).expect("any length will do");
+    parts.iter().for_each(|part| hmac.update(part));
+    hmac.finalize().into_bytes().into()
+}
+
 /// RFC 8489 §14.7.
 const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 const FINGERPRINT_XOR: u32 = 0x5354_554e;
-const INTEGRITY_BYTES: usize = 4 + 20;
-const FINGERPRINT_BYTES: usize = 4 + 4;
+const INTEGRITY_BYTES: u16 = 4 + 20;
+const FINGERPRINT_BYTES: u16 = 4 + 4;
 
 /// Appends the Binding success response to a check of that `transaction` that came from `remote`
 /// (RFC 8445 §7.3). `hmac` as for [`Check::is_genuine`], with the same password (RFC 8489 §9.1.3).
@@ -114,7 +124,7 @@ pub fn append_response(
     let start = out.len();
     let mapped_bytes: u16 = if remote.is_ipv4() { 8 } else { 20 };
     // MESSAGE-INTEGRITY covers a length that ends with itself, FINGERPRINT one that does so too.
-    let covered = 4 + mapped_bytes + INTEGRITY_BYTES as u16;
+    let covered = 4 + mapped_bytes + INTEGRITY_BYTES;
     out.extend(BINDING_SUCCESS);
     out.extend(covered.to_be_bytes());
     out.extend(MAGIC);
@@ -135,7 +145,7 @@ pub fn append_response(
     out.extend(20u16.to_be_bytes());
     out.extend(integrity);
     if let Some(length) = out.get_mut(start + 2..start + 4) {
-        length.copy_from_slice(&(covered + FINGERPRINT_BYTES as u16).to_be_bytes());
+        length.copy_from_slice(&(covered + FINGERPRINT_BYTES).to_be_bytes());
     }
     let crc = CRC.checksum(out.get(start..).unwrap_or_default());
     out.extend(FINGERPRINT.to_be_bytes());

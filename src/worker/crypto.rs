@@ -5,8 +5,6 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use dimpl::UnexpectedMessageError;
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
 use str0m::crypto::dtls::{
     DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion,
 };
@@ -14,6 +12,7 @@ use str0m::crypto::{CryptoError, CryptoProvider, Sha1HmacProvider};
 
 use super::tap::Tap;
 use crate::wire::dtls::{self, Admission};
+use crate::wire::stun;
 
 /// Shared by all peers of all workers.
 #[derive(Debug, Clone)]
@@ -56,11 +55,8 @@ impl Crypto {
 struct Compact;
 
 impl Sha1HmacProvider for Compact {
-    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length (RFC 2104 §2)")]
     fn sha1_hmac(&self, key: &[u8], payloads: &[&[u8]]) -> [u8; 20] {
-        let mut hmac = Hmac::<Sha1>::new_from_slice(key).expect("any length will do");
-        payloads.iter().for_each(|part| hmac.update(part));
-        hmac.finalize().into_bytes().into()
+        stun::sign(key, payloads)
     }
 }
 

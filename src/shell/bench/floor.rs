@@ -204,7 +204,7 @@ impl Floor {
 
 impl Peer {
     fn answer(&self, check: &Check<'_>, out: &mut Outbox) {
-        let sign = |parts: &[&[u8]]| super::stun::sign(&self.password, parts);
+        let sign = |parts: &[&[u8]]| stun::sign(self.password.as_bytes(), parts);
         if check.is_genuine(sign) {
             let (datagram, _) = out.begin(self.address);
             stun::append_response(datagram, &check.transaction, self.address, sign);

@@ -1,7 +1,6 @@
 //! The ICE checks that a client sends (RFC 8445 §7.1, RFC 7675).
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
+use crate::wire::stun;
 
 /// The credentials of both sides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,17 +31,10 @@ pub fn check(ice: &Ice, transaction: u64) -> Vec<u8> {
     datagram.extend([0; 4]);
     datagram.extend(transaction.to_be_bytes());
     datagram.extend(attributes);
-    let integrity = sign(&ice.pwd, &[&datagram]);
+    let integrity = stun::sign(ice.pwd.as_bytes(), &[&datagram]);
     datagram.extend([0, 0x08, 0, 20]);
     datagram.extend(integrity);
     datagram
-}
-
-/// What MESSAGE-INTEGRITY is for those parts.
-pub fn sign(password: &str, parts: &[&[u8]]) -> [u8; 20] {
-    let mut hmac = Hmac::<Sha1>::new_from_slice(password.as_bytes()).expect("any length will do");
-    parts.iter().for_each(|part| hmac.update(part));
-    hmac.finalize().into_bytes().into()
 }
 
 /// Whether a datagram is the answer to a check, and the server agreed.
@@ -67,18 +59,11 @@ mod tests {
             pwd: "secret".into(),
         };
         let datagram = check(&ice, 7);
-        let read = crate::wire::stun::check(&datagram).expect("well-formed");
+        let read = stun::check(&datagram).expect("well-formed");
         assert_eq!(read.local_ufrag, "theirs");
         assert!(read.nominates);
-        let hmac = |pwd: &'static str| {
-            move |parts: &[&[u8]]| {
-                let mut hmac = Hmac::<Sha1>::new_from_slice(pwd.as_bytes()).unwrap();
-                parts.iter().for_each(|part| hmac.update(part));
-                hmac.finalize().into_bytes().into()
-            }
-        };
-        assert!(read.is_genuine(hmac("secret")));
-        assert!(!read.is_genuine(hmac("other")));
+        assert!(read.is_genuine(|parts| stun::sign(b"secret", parts)));
+        assert!(!read.is_genuine(|parts| stun::sign(b"other", parts)));
         assert!(!agrees(&datagram, 7), "its own request");
         let mut answer = datagram.clone();
         answer[..2].copy_from_slice(&SUCCESS);
