@@ -85,7 +85,8 @@ impl Worker {
         {}
     }
 
-    /// Receiver reports on what it sends, the answer to a reference time, sender reports on what it receives.
+    /// Receiver reports on what it sends, the answer to a reference time, sender reports on what it
+    /// receives.
     fn report_streams(&mut self, key: PeerKey, now: Instant) {
         let (peer, clock) = (&mut self.peers[key.0], self.clock);
         let (sender, since) = (peer.feedback.ssrc, peer.feedback.reported.replace(now));

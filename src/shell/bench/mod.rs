@@ -324,25 +324,12 @@ impl Bench<'_> {
         let joined = resident(&case)?;
         // What joining left to be done.
         self.setup.driver.run(IDLE_SETTLE)?;
-        let (mut cpus, mut turns) = (Vec::new(), Vec::new());
-        for _ in 0..self.config.runs {
-            let watch = Watch::begin(&self.setup.driver, case.number, case.server.pid())?;
-            self.setup.driver.run(self.config.duration)?;
-            let (cpu, time) = watch.spent()?;
-            cpus.push(cpu.ran.as_secs_f64() / time.as_secs_f64());
-            turns.push(cpu.turns as f64 / time.as_secs_f64());
-        }
+        let (cpus, turns) = self.idle_runs(&case, case.server.pid())?;
         let end = resident(&case)?;
         let floor = self.setup.floor(&case)?;
         self.setup.driver.check_with(Target::Floor);
         self.setup.driver.run(IDLE_SETTLE)?;
-        let mut floors = Vec::new();
-        for _ in 0..self.config.runs {
-            let watch = Watch::begin(&self.setup.driver, case.number, floor.pid())?;
-            self.setup.driver.run(self.config.duration)?;
-            let (cpu, time) = watch.spent()?;
-            floors.push(cpu.ran.as_secs_f64() / time.as_secs_f64());
-        }
+        let (floors, _) = self.idle_runs(&case, floor.pid())?;
         self.setup.driver.check_with(Target::Server);
         Ok(CaseReport {
             name: format!("{peers} idle, {workers} workers"),
@@ -361,6 +348,19 @@ impl Bench<'_> {
             }),
             ..CaseReport::default()
         })
+    }
+
+    /// The share of a core that a process used in each run, and how often a second it was given one.
+    fn idle_runs(&mut self, case: &Case, pid: u32) -> Done<(Vec<f64>, Vec<f64>)> {
+        let (mut cpus, mut turns) = (Vec::new(), Vec::new());
+        for _ in 0..self.config.runs {
+            let watch = Watch::begin(&self.setup.driver, case.number, pid)?;
+            self.setup.driver.run(self.config.duration)?;
+            let (cpu, time) = watch.spent()?;
+            cpus.push(cpu.ran.as_secs_f64() / time.as_secs_f64());
+            turns.push(cpu.turns as f64 / time.as_secs_f64());
+        }
+        Ok((cpus, turns))
     }
 
     fn joins(&mut self) -> Done<Vec<CaseReport>> {
