@@ -45,6 +45,9 @@ enum Task {
     Listen,
 }
 
+/// Its multiples, without their whole parts, lie evenly however many there are.
+const GOLDEN_RATIO: f64 = std::f64::consts::GOLDEN_RATIO;
+
 pub struct Driver {
     pub clients: Vec<Client>,
     /// The signalling of those that have any.
@@ -53,6 +56,7 @@ pub struct Driver {
     pub media: BenchMedia,
     /// Between two checks of a client.
     check_interval: Duration,
+    began: Instant,
     /// With whom they are.
     checking: Target,
     tally: Tally,
@@ -84,6 +88,7 @@ impl Driver {
             signals: Vec::new(),
             media,
             check_interval,
+            began: Instant::now(),
             checking: Target::Server,
             tally: Tally::new(),
             due: BinaryHeap::from([Reverse((Instant::now(), Task::Listen))]),
@@ -113,9 +118,17 @@ impl Driver {
         if reports_arrivals {
             self.due.push(Reverse((now, Task::Feedback(index))));
         }
-        self.due.push(Reverse((now + self.check_interval, Task::Check(index))));
+        self.due.push(Reverse((now + self.until_check(index, now), Task::Check(index))));
         self.due.push(Reverse((now + REPORT_INTERVAL, Task::Report(index))));
         Ok(())
+    }
+
+    /// Clients check at times as far from each other's as the interval allows, whenever they came.
+    fn until_check(&self, index: usize, now: Instant) -> Duration {
+        let interval = self.check_interval.as_secs_f64();
+        let phase = now.saturating_duration_since(self.began).as_secs_f64() / interval;
+        let own = index as f64 * GOLDEN_RATIO;
+        self.check_interval.mul_f64((own - phase).rem_euclid(1.0))
     }
 
     /// The publishers of a case begin to send, each at its own point of the frame interval.
