@@ -38,10 +38,10 @@ pub struct Path {
 
 impl Path {
     /// Whether `str0m` would forget the path if it saw neither the check that comes now nor the
-    /// two after it, were they as far apart as this is from the last.
+    /// one after it, were that as far from it as it is from the last.
     fn fades(&self, now: Instant) -> bool {
         let gap = now.saturating_duration_since(self.checked);
-        self.shown.is_none_or(|shown| now + 3 * gap >= shown + PATH_DEAD_AFTER)
+        self.shown.is_none_or(|shown| now + 2 * gap >= shown + PATH_DEAD_AFTER)
     }
 }
 
