@@ -147,7 +147,7 @@ pub struct Counters {
     /// Rooms whose home is here, now.
     pub rooms: u64,
     /// From when a datagram may first have been in the socket to when what it caused had left, for
-    /// each datagram that left.
+    /// each datagram that left but the answers of an idle worker.
     pub residence: Times,
     /// What each turn of the loop took, waiting left out; and each of its stages.
     pub turns: Times,

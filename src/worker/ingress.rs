@@ -61,13 +61,14 @@ impl Worker {
                         self.hand_over(now, tuple, via, owner, bytes)
                     }
                     Some(_) => self.check(now, tuple, via, local_ufrag, bytes),
-                    None => self.counters.drop(DropReason::UnknownUfrag, 1),
+                    None => self.refuse(DropReason::UnknownUfrag, now),
                 }
             }
             // ICE-lite sends no checks, so nothing but requests concerns us (RFC 8445 §2.5).
-            Protocol::StunOther => self.counters.drop(DropReason::MalformedStun, 1),
-            Protocol::Unknown => self.counters.drop(DropReason::UnknownProtocol, 1),
+            Protocol::StunOther => self.refuse(DropReason::MalformedStun, now),
+            Protocol::Unknown => self.refuse(DropReason::UnknownProtocol, now),
             protocol @ (Protocol::Dtls | Protocol::Srtp) => {
+                self.stirred = now;
                 let is_dtls = protocol == Protocol::Dtls;
                 match self.mux.owner(tuple) {
                     Some(Owner::Peer(key)) if is_dtls => self.receive(now, key, tuple, bytes),
@@ -134,20 +135,28 @@ impl Worker {
         bytes: &[u8],
     ) {
         let Some(key) = self.mux.peer_of_ufrag(local_ufrag) else {
-            self.counters.drop(DropReason::UnknownUfrag, 1);
-            return;
+            return self.refuse(DropReason::UnknownUfrag, now);
         };
         self.at_work = AtWork::Peer(key);
+        let is_bound = self.mux.owner(tuple) == Some(Owner::Peer(key));
         let check = match self.admit(now, (key, tuple), via, bytes) {
             Ok(check) => check,
-            Err(reason) => return self.counters.drop(reason, 1),
+            Err(reason) => return self.refuse(reason, now),
         };
+        if !is_bound || !self.peers[key.0].connected {
+            self.stirred = now;
+        }
         if self.peers[key.0].takes_as_known(tuple) {
             self.answer_check(key, tuple, &check);
         } else {
             self.show(now, key, tuple, bytes);
         }
         self.weigh_paths(key, now);
+    }
+
+    fn refuse(&mut self, reason: DropReason, now: Instant) {
+        self.stirred = now;
+        self.counters.drop(reason, 1);
     }
 
     /// Lets `str0m` see a check, and remembers whether it took it.

@@ -52,6 +52,9 @@ impl Worker {
 
     fn open(&mut self, now: Instant, letter: ToWorker) {
         self.at_work = AtWork::Nothing;
+        if !matches!(letter, ToWorker::Datagrams(_)) {
+            self.stirred = now;
+        }
         match letter {
             ToWorker::Room(name, letter) => {
                 self.at_work = AtWork::Room(name.clone());

@@ -94,6 +94,9 @@ enum Timer {
 /// Between two reports to the gate.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Longer than between two packets of whoever talks, and of one who is silent and says so.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+
 /// One core's share of the server.
 pub struct Worker {
     config: WorkerConfig,
@@ -104,6 +107,8 @@ pub struct Worker {
     tracks: Tracks,
     rooms: Rooms,
     deadlines: Deadlines<Timer>,
+    /// When anything but a check for consent (RFC 7675) came last.
+    stirred: Instant,
     counters: Counters,
     transmits: Transmits,
     clock: Clock,
@@ -146,6 +151,7 @@ impl Worker {
             tracks: Tracks::default(),
             rooms: Rooms::default(),
             deadlines,
+            stirred: now,
             counters: Counters::default(),
             transmits: Transmits::default(),
             numbers: Vec::new(),
@@ -191,6 +197,12 @@ impl Worker {
     /// The earliest deadline.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.next()
+    }
+
+    /// Whether for a while nothing came but checks for consent on known paths: then nobody minds
+    /// if the next waits for others.
+    pub fn is_idle(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.stirred) >= IDLE_AFTER
     }
 
     /// For what the shell counts on the worker's behalf.

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use trackyard::base::counters::DropReason;
-use trackyard::room::mail::Role;
+use trackyard::media::packet::PacketBatch;
+use trackyard::room::mail::{Role, ToWorker};
 
 use crate::common::stun;
 use crate::common::world::World;
@@ -201,6 +202,39 @@ fn consent_is_answered_like_a_check_with_news() {
     }
     assert_eq!(answers[2], answers[3]);
     assert_ne!(answers[1], answers[2]);
+}
+
+#[test]
+fn a_worker_is_idle_while_nothing_comes_but_checks_for_consent() {
+    let mut world = World::new(1);
+    let (address, check) = viewer_without_checks(&mut world);
+    let idle = |world: &World| world.workers[0].is_idle(world.now);
+    let consent = |world: &mut World, numbers: std::ops::Range<u64>| {
+        for n in numbers {
+            world.pass(2 * SECOND + SECOND / 2);
+            world.inject(address, &check(n, true));
+        }
+    };
+    // Enough for some to be seen by `str0m`.
+    consent(&mut world, 0..8);
+    assert!(idle(&world));
+    let elsewhere = "192.0.2.200:5000".parse().unwrap();
+    let junk: [(_, &[u8]); 3] = [
+        (address, &[20; 40]), // DTLS
+        (address, &[0xff; 40]),
+        (elsewhere, &check(100, true)),
+    ];
+    for (from, bytes) in junk {
+        world.inject(from, bytes);
+        assert!(!idle(&world), "{bytes:?}");
+        consent(&mut world, 8..9);
+        assert!(idle(&world));
+    }
+    let now = world.now;
+    world.workers[0].handle_letter(now, ToWorker::Datagrams(Vec::new()));
+    assert!(idle(&world), "checks that another worker received");
+    world.workers[0].handle_letter(now, ToWorker::Relay(PacketBatch::default()));
+    assert!(!idle(&world));
 }
 
 #[test]
