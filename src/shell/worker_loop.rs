@@ -155,8 +155,7 @@ impl Turn {
 
     /// How long to sleep whatever comes, if the worker is idle.
     fn rest(&self, now: Instant) -> Option<Duration> {
-        let rests =
-            self.rhythm.is_fast && !self.more && !self.waiting && self.worker.is_idle(now);
+        let rests = self.rhythm.is_fast && !self.more && !self.waiting && self.worker.is_idle(now);
         let due = self.worker.poll_timeout().filter(|_| rests)?;
         Some(due.saturating_duration_since(now).min(IDLE_TURN))
     }

@@ -45,8 +45,8 @@ enum Task {
     Listen,
 }
 
-/// Its multiples, without their whole parts, lie evenly however many there are.
-const GOLDEN_RATIO: f64 = std::f64::consts::GOLDEN_RATIO;
+/// The golden ratio. Its multiples, without their whole parts, lie evenly however many there are.
+const GOLDEN_RATIO: f64 = 1.618_033_988_749_895;
 
 pub struct Driver {
     pub clients: Vec<Client>,
