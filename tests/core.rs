@@ -110,7 +110,7 @@ fn answer_to(offer: &str) -> String {
         tracks: Vec::new(),
     };
     world.workers[0].handle_letter(world.now, ToWorker::Peer(ParticipantId(1), offer));
-    let answer = world.workers[0].take_letters().into_iter().find_map(|letter| match letter {
+    let answer = world.workers[0].take_letters().find_map(|letter| match letter {
         Outgoing::Gate(ToGate::Answered { answer, .. }) => Some(answer.sdp),
         _ => None,
     });

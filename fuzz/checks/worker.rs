@@ -368,7 +368,7 @@ impl World {
                         client.receive(self.now, self.server, &transmit.bytes);
                     }
                 }
-                for letter in self.workers[index].take_letters() {
+                for letter in self.workers[index].take_letters().collect::<Vec<_>>() {
                     quiet = false;
                     match letter {
                         Outgoing::Worker(to, letter) => {

@@ -9,7 +9,7 @@ use crate::base::limits::{CACHE_KEPT_FOR, CACHE_PACKETS_MAX, DATAGRAM_OUT_BYTES_
 #[derive(Debug)]
 pub struct PacketCache {
     /// Packet number `n` is at place `n` by their count, which is a power of two.
-    slots: Vec<Slot>,
+    slots: Vec<Stored>,
     /// The packet that has a sequence number: the slot, by the number's rest.
     by_seq: Vec<u16>,
     /// Packets that ever came, and of them those of turns before.
@@ -19,8 +19,9 @@ pub struct PacketCache {
     repeats: bool,
 }
 
+/// A packet with its bytes.
 #[derive(Debug)]
-struct Slot {
+pub struct Stored {
     head: Head,
     descriptor: usize,
     bytes: usize,
@@ -42,35 +43,41 @@ impl PacketCache {
     /// Keeps a packet, as one of this turn. `false` if there is no place for it: more came in this
     /// turn than may be kept, or it is longer than what may be sent.
     pub fn push(&mut self, packet: &Packet<'_>) -> bool {
-        let bytes = packet.bytes();
-        if bytes > DATAGRAM_OUT_BYTES_MAX {
-            return false;
+        let kept = self.place_for(&packet.head).is_some_and(|place| place.write(packet));
+        if kept {
+            self.keep(packet.head.seq);
         }
-        if self.should_grow(packet) && self.slots.len() < CACHE_PACKETS_MAX {
-            self.grow(packet.head);
-        }
-        if self.fresh_count() >= self.slots.len() {
-            return false;
+        kept
+    }
+
+    /// The same with a packet that gives up its buffer, for that of one that is forgotten.
+    pub fn exchange(&mut self, packet: &mut Stored) -> bool {
+        let seq = packet.head.seq;
+        let Some(place) = self.place_for(&packet.head) else { return false };
+        std::mem::swap(place, packet);
+        self.keep(seq);
+        true
+    }
+
+    fn place_for(&mut self, next: &Head) -> Option<&mut Stored> {
+        if self.should_grow(next) && self.slots.len() < CACHE_PACKETS_MAX {
+            self.grow(*next);
         }
         let at = self.place(self.pushed);
-        let Some(slot) = self.slots.get_mut(at) else { return false };
-        (slot.head, slot.descriptor, slot.bytes) = (packet.head, packet.descriptor.len(), bytes);
-        if let Some((descriptor, payload)) = slot
-            .buffer
-            .get_mut(..bytes)
-            .and_then(|buffer| buffer.split_at_mut_checked(packet.descriptor.len()))
-        {
-            descriptor.copy_from_slice(packet.descriptor);
-            payload.copy_from_slice(packet.payload);
-        }
+        let is_free = self.fresh_count() < self.slots.len();
+        self.slots.get_mut(at).filter(|_| is_free)
+    }
+
+    /// What is in the next place is a packet now.
+    fn keep(&mut self, seq: u64) {
+        let at = self.place(self.pushed);
         self.pushed += 1;
-        self.name(packet.head.seq, at);
-        true
+        self.name(seq, at);
     }
 
     /// The packets of this turn, in the order in which they came.
     pub fn fresh(&self) -> impl Iterator<Item = Packet<'_>> {
-        (self.settled..self.pushed).filter_map(|n| self.slots.get(self.place(n)).map(Slot::read))
+        (self.settled..self.pushed).filter_map(|n| self.slots.get(self.place(n)).map(Stored::read))
     }
 
     /// How many there are of this turn.
@@ -105,10 +112,10 @@ impl PacketCache {
 
     /// Whether the next packet takes the place of one of this turn, or of one that may still be
     /// asked for.
-    fn should_grow(&self, packet: &Packet<'_>) -> bool {
+    fn should_grow(&self, next: &Head) -> bool {
         let Some(oldest) = self.slots.get(self.place(self.pushed)) else { return true };
         let count = self.slots.len();
-        let age = packet.head.received.saturating_duration_since(oldest.head.received);
+        let age = next.received.saturating_duration_since(oldest.head.received);
         let is_used = self.pushed >= count as u64;
         is_used && (self.fresh_count() >= count || self.repeats && age < CACHE_KEPT_FOR)
     }
@@ -120,12 +127,7 @@ impl PacketCache {
         // In order, the oldest first: it goes on to be overwritten first.
         let oldest = self.place(self.pushed);
         self.slots.rotate_left(oldest);
-        self.slots.resize_with(count, || Slot {
-            head: filler,
-            descriptor: 0,
-            bytes: 0,
-            buffer: Box::new([0; DATAGRAM_OUT_BYTES_MAX]),
-        });
+        self.slots.resize_with(count, || Stored::empty(filler));
         let fresh = self.pushed - self.settled;
         self.pushed = old as u64;
         self.settled = self.pushed - fresh;
@@ -137,8 +139,27 @@ impl PacketCache {
     }
 }
 
-impl Slot {
-    fn read(&self) -> Packet<'_> {
+impl Stored {
+    /// A buffer for a packet; until one is written it has none of its bytes.
+    pub fn empty(head: Head) -> Stored {
+        Stored { head, descriptor: 0, bytes: 0, buffer: Box::new([0; DATAGRAM_OUT_BYTES_MAX]) }
+    }
+
+    /// Copies a packet. `false` if it is longer than what may be sent: then nothing has changed.
+    pub fn write(&mut self, packet: &Packet<'_>) -> bool {
+        let (descriptor, bytes) = (packet.descriptor.len(), packet.bytes());
+        let buffer = self.buffer.get_mut(..bytes);
+        let Some((first, rest)) = buffer.and_then(|b| b.split_at_mut_checked(descriptor)) else {
+            return false;
+        };
+        first.copy_from_slice(packet.descriptor);
+        rest.copy_from_slice(packet.payload);
+        (self.head, self.descriptor, self.bytes) = (packet.head, descriptor, bytes);
+        true
+    }
+
+    /// The packet.
+    pub fn read(&self) -> Packet<'_> {
         let bytes = self.buffer.get(..self.bytes).unwrap_or_default();
         let (descriptor, payload) = bytes.split_at_checked(self.descriptor).unwrap_or((&[], bytes));
         Packet { head: self.head, payload, descriptor }
@@ -234,6 +255,28 @@ mod tests {
         let longest = vec![1; DATAGRAM_OUT_BYTES_MAX];
         assert!(cache.push(&Packet { head, payload: &longest, descriptor: &[] }));
         assert!(!cache.push(&Packet { head, payload: &longest, descriptor: &[1] }));
+    }
+
+    #[test]
+    fn a_packet_that_changes_places_is_kept_and_leaves_a_buffer() {
+        let now = Instant::now();
+        let mut cache = PacketCache::new(false);
+        let mut stored = Stored::empty(head(0, now));
+        for seq in 0..3 * PACKETS_MIN as u64 {
+            let payload = [seq as u8; 200];
+            let packet = Packet { head: head(seq, now), payload: &payload, descriptor: &[9] };
+            assert!(stored.write(&packet));
+            assert!(cache.exchange(&mut stored));
+            assert_eq!(cache.get(1, seq), Some(packet));
+            let before = seq.checked_sub(PACKETS_MIN as u64);
+            assert_eq!(stored.head.seq, before.unwrap_or(0), "what was forgotten");
+            cache.settle();
+        }
+        for seq in 0..CACHE_PACKETS_MAX as u64 {
+            assert!(stored.write(&Packet { head: head(seq, now), payload: &[1], descriptor: &[] }));
+            assert!(cache.exchange(&mut stored));
+        }
+        assert!(!cache.exchange(&mut stored));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use crate::base::counters::Counters;
 use crate::base::ids::{ParticipantId, SessionId, TrackId, WorkerId};
-use crate::media::packet::PacketBatch;
+use crate::media::batch::PacketBatch;
 use crate::wire::codec::{Codec, Kind};
 use crate::wire::signal::{
     ErrorCode, LeaveReason, OwnTrack, ParticipantView, RequestId, ServerMessage, SlotView, Source,
@@ -85,9 +85,19 @@ pub enum ToWorker {
     /// Datagrams that the kernel gave to another worker.
     Datagrams(Vec<HandedDatagram>),
     /// Packets of tracks that this worker has subscribers for.
-    Relay(PacketBatch),
+    Relay {
+        from: WorkerId,
+        packets: PacketBatch,
+    },
+    /// What went to another worker in the two before, to be filled again.
+    SpentDatagrams(Vec<HandedDatagram>),
+    SpentPackets(PacketBatch),
     /// A validated 4-tuple is owned by that worker (or by nobody any more): hand its datagrams over.
-    Route { remote: SocketAddr, local: IpAddr, owner: Option<WorkerId> },
+    Route {
+        remote: SocketAddr,
+        local: IpAddr,
+        owner: Option<WorkerId>,
+    },
     /// End all sessions; no new ones come.
     Drain,
 }

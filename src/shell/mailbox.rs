@@ -24,6 +24,8 @@ pub enum Lane {
     Control,
     /// So many packets or datagrams; dropped when the lane is full.
     Media(usize),
+    /// Buffers that went the other way: worth no wake-up, and dropped when there is much else.
+    Spent,
 }
 
 /// What may travel in a mailbox.
@@ -36,7 +38,8 @@ impl Letter for ToWorker {
     fn lane(&self) -> Lane {
         match self {
             ToWorker::Datagrams(datagrams) => Lane::Media(datagrams.len()),
-            ToWorker::Relay(packets) => Lane::Media(packets.len()),
+            ToWorker::Relay { packets, .. } => Lane::Media(packets.len()),
+            ToWorker::SpentDatagrams(_) | ToWorker::SpentPackets(_) => Lane::Spent,
             _ => Lane::Control,
         }
     }
@@ -88,7 +91,11 @@ impl<T: Letter> Sender<T> {
         if queue.closed {
             return Ok(());
         }
+        // What is spent waits for the next letter that is not.
+        let wakes = letter.lane() != Lane::Spent && queue.control + queue.packets == 0;
         match letter.lane() {
+            Lane::Spent if queue.letters.len() >= MAILBOX_LETTERS_MAX => return Err(letter),
+            Lane::Spent => {}
             Lane::Control if queue.control >= MAILBOX_LETTERS_MAX => return Err(letter),
             Lane::Control => queue.control += 1,
             Lane::Media(n) => {
@@ -99,10 +106,9 @@ impl<T: Letter> Sender<T> {
                 queue.packets = packets;
             }
         }
-        let was_empty = queue.letters.is_empty();
         queue.letters.push(letter);
         drop(queue);
-        if was_empty {
+        if wakes {
             self.wake();
         }
         Ok(())
@@ -179,6 +185,10 @@ impl<T: Letter> Outbox<T> {
                 Ok(()) => 0,
                 Err(_) => n.max(1),
             },
+            Lane::Spent => {
+                let _ = self.to.send(letter);
+                0
+            }
             Lane::Control => {
                 // What waits goes first: letters of one sender arrive in order.
                 let refused =
@@ -230,6 +240,7 @@ mod tests {
     enum Test {
         Control(usize),
         Media(usize),
+        Spent,
     }
 
     impl Letter for Test {
@@ -237,6 +248,7 @@ mod tests {
             match self {
                 Test::Control(_) => Lane::Control,
                 Test::Media(n) => Lane::Media(*n),
+                Test::Spent => Lane::Spent,
             }
         }
     }
@@ -269,6 +281,26 @@ mod tests {
         assert!(woken(&mut poll));
         receiver.drain(&mut letters);
         assert_eq!(letters.len(), 4);
+    }
+
+    #[test]
+    fn what_is_spent_waits_for_what_is_worth_a_wake_up() {
+        let (mut poll, sender, receiver) = fixture();
+        sender.send(Test::Spent).unwrap();
+        assert!(!woken(&mut poll));
+        sender.send(Test::Media(0)).unwrap();
+        assert!(woken(&mut poll));
+        let mut letters = Vec::new();
+        receiver.drain(&mut letters);
+        assert_eq!(letters, [Test::Spent, Test::Media(0)]);
+        let mut outbox = Outbox::new(sender);
+        for _ in 0..MAILBOX_LETTERS_MAX + 5 {
+            assert_eq!(outbox.post(Test::Spent), 0);
+        }
+        assert!(!outbox.is_waiting());
+        letters.clear();
+        receiver.drain(&mut letters);
+        assert_eq!(letters.len(), MAILBOX_LETTERS_MAX);
     }
 
     #[test]

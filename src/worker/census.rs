@@ -1,7 +1,6 @@
 //! How many entries each table has, for tests and simulation: what nobody needs must be gone.
 
 use super::Worker;
-use crate::media::packet::PacketBatch;
 
 /// Entries of a worker's tables.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,9 +37,8 @@ impl Worker {
 
     fn waiting(&self) -> usize {
         let letters = self.letters.len() + self.to_self.len() + self.outbox.len();
-        let datagrams = self.handed_in.len() + self.handed.iter().map(Vec::len).sum::<usize>();
+        let (datagrams, packets) = self.handoff.waiting();
         let inboxes: usize = self.tracks.iter().map(|track| track.cache.fresh_count()).sum();
-        let relayed: usize = self.relayed.iter().map(PacketBatch::len).sum();
-        letters + datagrams + inboxes + relayed + self.visits.len()
+        letters + self.handed_in.len() + datagrams + packets + inboxes + self.visits.len()
     }
 }

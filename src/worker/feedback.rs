@@ -84,7 +84,7 @@ impl Worker {
                     let streams = &mut self.peers[key.0].streams;
                     streams.sender_report(ssrc, &info, now);
                     for (track, ssrc, anchor) in streams.anchors() {
-                        self.tracks.anchor(track, ssrc, anchor, &mut self.relayed);
+                        self.tracks.anchor(track, ssrc, anchor, &mut self.handoff);
                     }
                     self.take_blocks(key, blocks.iter(), now);
                 }

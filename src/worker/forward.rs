@@ -13,7 +13,7 @@ use super::slot::Line;
 use super::tracks::{Origin, TrackKey};
 use super::{Datagram, Timer, Worker};
 use crate::base::counters::DropReason;
-use crate::base::ids::{TrackId, WorkerId};
+use crate::base::ids::TrackId;
 use crate::base::limits::{DATAGRAM_OUT_BYTES_MAX, FLUSH_BYTES};
 use crate::media::packet::Packet;
 use crate::room::mail::{Outgoing, RoomLetter, ToWorker, TrackLetter, TrackRef};
@@ -92,7 +92,7 @@ impl Worker {
         self.visits.clear();
         self.tracks.settle();
         self.guard(now, |worker| worker.settle(now));
-        self.post();
+        self.handoff.post(&mut self.outbox);
         false
     }
 
@@ -108,8 +108,9 @@ impl Worker {
             if let Origin::Local(local) = &track.origin {
                 for worker in &local.relays {
                     self.counters.packets_relayed += track.cache.fresh_count() as u64;
-                    let batch = &mut self.relayed[worker.index()];
-                    track.cache.fresh().for_each(|packet| batch.push(track.id, &packet));
+                    if let Some(batch) = self.handoff.packets(*worker) {
+                        track.cache.fresh().for_each(|packet| batch.push(track.id, &packet));
+                    }
                 }
             }
         }
@@ -149,19 +150,6 @@ impl Worker {
         }
         datagrams.extend(self.transmits.take());
         datagrams
-    }
-
-    /// What was collected for other workers, one letter each.
-    fn post(&mut self) {
-        for (index, datagrams) in self.handed.iter_mut().enumerate().filter(|(_, d)| !d.is_empty())
-        {
-            let letter = ToWorker::Datagrams(std::mem::take(datagrams));
-            self.outbox.push(Outgoing::Worker(WorkerId(index as u16), letter));
-        }
-        for (index, packets) in self.relayed.iter_mut().enumerate().filter(|(_, p)| !p.is_empty()) {
-            let letter = ToWorker::Relay(std::mem::take(packets));
-            self.outbox.push(Outgoing::Worker(WorkerId(index as u16), letter));
-        }
     }
 
     /// A subscriber cannot show a track before a keyframe comes.

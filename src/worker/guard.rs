@@ -166,7 +166,7 @@ mod tests {
         };
         worker.handle_letter(now, ToWorker::Peer(participant, offer));
         worker.check_invariants();
-        let letters = worker.take_letters();
+        let letters = worker.take_letters().collect::<Vec<_>>();
         let refused = |l: &Outgoing| matches!(l, Outgoing::Gate(ToGate::Refused { .. }));
         assert!(matches!(&letters[..], [one] if refused(one)), "{letters:?}");
         assert_eq!((worker.counters.panics, worker.counters.transport_faults), (0, 1));
@@ -202,7 +202,6 @@ mod tests {
         assert_eq!(worker.counters.panics, 1);
         let ended: Vec<SessionId> = worker
             .take_letters()
-            .into_iter()
             .filter_map(|letter| match letter {
                 Outgoing::Gate(ToGate::RoomEnded { sessions }) => Some(sessions),
                 _ => None,

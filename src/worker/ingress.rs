@@ -20,7 +20,7 @@ use super::{Timer, Worker};
 use crate::base::counters::DropReason;
 use crate::base::ids::WorkerId;
 use crate::base::limits::{DATAGRAM_OUT_BYTES_MAX, PATH_DEAD_AFTER, PUBLISHER_SILENCE_MAX};
-use crate::room::mail::{HandedDatagram, Outgoing, Role, ToGate, ToWorker};
+use crate::room::mail::{Outgoing, Role, ToGate, ToWorker};
 use crate::wire::demux::{Protocol, classify};
 use crate::wire::signal::LeaveReason;
 use crate::wire::stun::{self, Check};
@@ -112,15 +112,7 @@ impl Worker {
             return;
         }
         self.counters.datagrams_handed += 1;
-        let FourTuple { remote, local } = tuple;
-        let bytes = bytes.to_vec();
-        self.handed[owner.index()].push(HandedDatagram {
-            received: now,
-            remote,
-            local,
-            via,
-            bytes,
-        });
+        self.handoff.datagram(owner, now, tuple, bytes);
     }
 
     /// An ICE check for one of our peers. Only one that is genuine touches anything, and only one

@@ -31,7 +31,7 @@ impl Worker {
     /// one alone, and the rest is of other rooms.
     pub(super) fn settle(&mut self, now: Instant) {
         loop {
-            for outgoing in std::mem::take(&mut self.letters) {
+            for outgoing in self.letters.drain(..) {
                 match outgoing {
                     Outgoing::Worker(id, letter) if id == self.config.id => {
                         self.to_self.push_back(letter)
@@ -41,9 +41,10 @@ impl Worker {
             }
             if let Some(letter) = self.to_self.pop_front() {
                 self.open(now, letter);
-            } else if let Some(datagram) = self.handed_in.pop_front() {
-                let HandedDatagram { received, remote, local, via, mut bytes } = datagram;
-                self.take_datagram(received, FourTuple { remote, local }, via, &mut bytes);
+            } else if let Some(mut datagram) = self.handed_in.pop_front() {
+                let HandedDatagram { received, remote, local, via, ref mut bytes } = datagram;
+                self.take_datagram(received, FourTuple { remote, local }, via, bytes);
+                self.handoff.spend(datagram);
             } else {
                 return;
             }
@@ -52,7 +53,10 @@ impl Worker {
 
     fn open(&mut self, now: Instant, letter: ToWorker) {
         self.at_work = AtWork::Nothing;
-        if !matches!(letter, ToWorker::Datagrams(_)) {
+        if !matches!(
+            letter,
+            ToWorker::Datagrams(_) | ToWorker::SpentDatagrams(_) | ToWorker::SpentPackets(_)
+        ) {
             self.stirred = now;
         }
         match letter {
@@ -73,17 +77,24 @@ impl Worker {
                     local.relays.push(to);
                 }
             }
-            ToWorker::Datagrams(datagrams) => self.handed_in.extend(datagrams),
-            ToWorker::Relay(packets) => {
+            ToWorker::Datagrams(mut datagrams) => {
+                self.handed_in.extend(datagrams.drain(..));
+                self.handoff.keep_list(datagrams);
+            }
+            ToWorker::Relay { from, mut packets } => {
                 for (id, ssrc, anchor) in packets.anchors() {
-                    self.tracks.anchor(id, ssrc, anchor, &mut self.relayed);
+                    self.tracks.anchor(id, ssrc, anchor, &mut self.handoff);
                 }
-                for (id, packet) in packets.iter() {
-                    if !self.tracks.push(id, &packet) {
+                for (id, packet) in packets.packets() {
+                    if !self.tracks.exchange(id, packet) {
                         self.counters.drop(DropReason::UnknownStream, 1);
                     }
                 }
+                let letter = ToWorker::SpentPackets(packets);
+                self.letters.push(Outgoing::Worker(from, letter));
             }
+            ToWorker::SpentDatagrams(datagrams) => self.handoff.keep_datagrams(datagrams),
+            ToWorker::SpentPackets(packets) => self.handoff.keep_batch(packets),
             ToWorker::Route { remote, local, owner } => {
                 let tuple = FourTuple { remote, local };
                 match owner {

@@ -22,6 +22,7 @@ mod crypto;
 mod feedback;
 mod forward;
 mod guard;
+mod handoff;
 mod ingress;
 mod letters;
 mod mux;
@@ -38,6 +39,7 @@ mod transmits;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+use std::vec::Drain;
 
 use slab::Slab;
 
@@ -45,7 +47,6 @@ use crate::base::counters::Counters;
 use crate::base::deadlines::Deadlines;
 use crate::base::ids::{ParticipantId, TrackId, WorkerId};
 use crate::base::rng::Rng;
-use crate::media::packet::PacketBatch;
 use crate::room::Rooms;
 use crate::room::mail::{HandedDatagram, ToGate, ToWorker};
 
@@ -56,6 +57,7 @@ pub use crypto::Crypto;
 use clock::Clock;
 use forward::Visit;
 use guard::AtWork;
+use handoff::Handoff;
 use mux::{Mux, PeerKey};
 use peer::Peer;
 use tracks::Tracks;
@@ -127,9 +129,8 @@ pub struct Worker {
     outbox: Vec<Outgoing>,
     /// What is being worked on, so that a panic is felt by that alone.
     at_work: AtWork,
-    /// Per worker: datagrams and packets that leave at the end of the turn.
-    handed: Vec<Vec<HandedDatagram>>,
-    relayed: Vec<PacketBatch>,
+    /// What leaves for other workers at the end of the turn.
+    handoff: Handoff,
 }
 
 impl Worker {
@@ -140,8 +141,7 @@ impl Worker {
         let mut deadlines = Deadlines::default();
         deadlines.set(Timer::Report, now);
         Worker {
-            handed: (0..config.workers).map(|_| Vec::new()).collect(),
-            relayed: (0..config.workers).map(|_| PacketBatch::default()).collect(),
+            handoff: Handoff::new(config.id, config.workers),
             clock: Clock::new(now, config.ntp),
             config,
             rng,
@@ -190,8 +190,8 @@ impl Worker {
     }
 
     /// Letters to deliver, in order.
-    pub fn take_letters(&mut self) -> Vec<Outgoing> {
-        std::mem::take(&mut self.outbox)
+    pub fn take_letters(&mut self) -> Drain<'_, Outgoing> {
+        self.outbox.drain(..)
     }
 
     /// The earliest deadline.
@@ -213,6 +213,7 @@ impl Worker {
     fn report(&mut self, now: Instant) {
         self.at_work = AtWork::Nothing;
         self.deadlines.set(Timer::Report, now + REPORT_INTERVAL);
+        self.handoff.rest();
         self.counters.peers = self.peers.len() as u64;
         self.counters.rooms = self.rooms.len() as u64;
         self.letters.push(Outgoing::Gate(ToGate::Report {
@@ -225,8 +226,7 @@ impl Worker {
     /// How many ufrags, 4-tuples, deadlines and waiting datagrams it keeps. For tests.
     pub fn kept(&self) -> [usize; 4] {
         let (ufrags, tuples) = self.mux.sizes();
-        let waiting = self.handed.iter().map(Vec::len).sum();
-        [ufrags, tuples, self.deadlines.len(), waiting]
+        [ufrags, tuples, self.deadlines.len(), self.handoff.waiting().0]
     }
 
     /// Panics if the worker's tables do not agree with each other. For tests and simulation.

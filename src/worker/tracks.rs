@@ -5,13 +5,14 @@ use std::collections::HashMap;
 
 use slab::Slab;
 
+use super::handoff::Handoff;
 use super::mux::PeerKey;
 use super::slot::Line;
 use crate::base::ids::{TrackId, WorkerId};
-use crate::media::cache::PacketCache;
+use crate::media::cache::{PacketCache, Stored};
 use crate::media::clock::Anchor;
 use crate::media::keyframes::KeyframeRequests;
-use crate::media::packet::{Packet, PacketBatch};
+use crate::media::packet::Packet;
 use crate::wire::codec::{Codec, Kind};
 
 /// One track on its way through.
@@ -133,12 +134,12 @@ impl Tracks {
     }
 
     /// Which timestamp of a track's stream stands for which moment, for all who receive it.
-    pub fn anchor(&mut self, id: TrackId, ssrc: u32, anchor: Anchor, relayed: &mut [PacketBatch]) {
+    pub fn anchor(&mut self, id: TrackId, ssrc: u32, anchor: Anchor, out: &mut Handoff) {
         let Some(track) = self.get_mut(id) else { return };
         track.anchor = Some((ssrc, anchor));
         if let Origin::Local(local) = &track.origin {
             for worker in &local.relays {
-                if let Some(batch) = relayed.get_mut(worker.index()) {
+                if let Some(batch) = out.packets(*worker) {
                     batch.anchor(id, ssrc, anchor);
                 }
             }
@@ -166,16 +167,27 @@ impl Tracks {
     /// Keeps a packet for the end of the turn; `false` if nobody knows the track, or it has no
     /// place for it.
     pub fn push(&mut self, id: TrackId, packet: &Packet<'_>) -> bool {
+        self.put(id, |cache| cache.push(packet))
+    }
+
+    /// The same with a packet that gives up its buffer for another.
+    pub fn exchange(&mut self, id: TrackId, packet: &mut Stored) -> bool {
+        self.put(id, |cache| cache.exchange(packet))
+    }
+
+    fn put(&mut self, id: TrackId, put: impl FnOnce(&mut PacketCache) -> bool) -> bool {
         let Some(key) = self.by_id.get(&id).copied() else {
             return false;
         };
         let Some(track) = self.tracks.get_mut(key.0) else {
             return false;
         };
-        if track.cache.fresh_count() == 0 {
+        let is_first = track.cache.fresh_count() == 0;
+        let kept = put(&mut track.cache);
+        if kept && is_first {
             self.dirty.push(key);
         }
-        track.cache.push(packet)
+        kept
     }
 
     /// The tracks that got something in this turn.

@@ -211,7 +211,7 @@ impl World {
                         self.flying.push_back((self.now + self.net.delay, flight));
                     }
                 }
-                for letter in self.workers[index].take_letters() {
+                for letter in self.workers[index].take_letters().collect::<Vec<_>>() {
                     quiet = false;
                     match letter {
                         Outgoing::Worker(to, letter) => {

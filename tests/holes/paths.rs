@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use trackyard::base::counters::DropReason;
-use trackyard::media::packet::PacketBatch;
+use trackyard::base::ids::WorkerId;
+use trackyard::media::batch::PacketBatch;
 use trackyard::room::mail::{Role, ToWorker};
 
 use crate::common::stun;
@@ -233,7 +234,8 @@ fn a_worker_is_idle_while_nothing_comes_but_checks_for_consent() {
     let now = world.now;
     world.workers[0].handle_letter(now, ToWorker::Datagrams(Vec::new()));
     assert!(idle(&world), "checks that another worker received");
-    world.workers[0].handle_letter(now, ToWorker::Relay(PacketBatch::default()));
+    let relay = ToWorker::Relay { from: WorkerId(1), packets: PacketBatch::default() };
+    world.workers[0].handle_letter(now, relay);
     assert!(!idle(&world));
 }
 

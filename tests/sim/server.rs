@@ -74,6 +74,7 @@ fn size<T: Letter>(letter: &T) -> u64 {
     match letter.lane() {
         Lane::Control => 1,
         Lane::Media(n) => n.max(1) as u64,
+        Lane::Spent => 0,
     }
 }
 
@@ -181,8 +182,9 @@ impl Server {
                 Outgoing::Worker(to, letter) => {
                     assert_ne!(to.index(), at, "letters to oneself stay inside");
                     self.post.sent += size(&letter);
+                    let wakes = letter.lane() != Lane::Spent;
+                    turn.wake.extend(wakes.then_some(Thread::Worker(to.index())));
                     dropped += thread.workers[to.index()].post(letter) as u64;
-                    turn.wake.push(Thread::Worker(to.index()));
                 }
                 Outgoing::Gate(letter) => {
                     self.post.sent += size(&letter);
