@@ -184,8 +184,8 @@ pub(super) fn render(gate: &Gate) -> String {
 }
 
 fn histograms(text: &mut Text, gate: &Gate) {
-    let help =
-        "From when a datagram may first have been in the socket to when what it caused had left.";
+    let help = "From when a datagram may first have been in the socket to when what it caused had \
+                left; without what an idle worker answers.";
     text.family("residence_seconds", "histogram", help);
     let workers = || gate.reports.0.iter().enumerate();
     for (index, (counters, _)) in workers() {

@@ -1,5 +1,5 @@
 //! Bounded mailboxes between threads. They carry values, one letter a send, and wake the other
-//! side once when the box was empty, so a turn's letters cost one wake-up.
+//! side once when there was nothing to wake it for, so a turn's letters cost one wake-up.
 //!
 //! Two lanes share one queue, so letters of one sender never overtake each other, and each lane
 //! has its own bound: a flood of media never keeps a control letter out.
