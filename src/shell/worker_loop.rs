@@ -2,7 +2,7 @@
 //! comes out to the socket and the mailboxes. Nothing in a turn blocks but the poll that ends it.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -23,9 +23,9 @@ const UDP: Token = Token(1);
 /// under load and lets timers wait longer behind them. The batch that reaches it is finished.
 const DATAGRAMS_PER_TURN: usize = 256;
 /// How long an idle worker lets checks gather. A thread that sleeps is dear to wake, and a thousand
-/// idle clients send 400 checks a second. What ends the lull waits no longer than it would for a
-/// packet of Opus to be full.
-const IDLE_TURN: Duration = Duration::from_millis(20);
+/// idle clients send 400 checks a second. A client notices it in the round trip of its checks, which
+/// may take half a second (RFC 8489 §6.2.1), and a datagram that ends the lull waits so long, once.
+const IDLE_TURN: Duration = Duration::from_millis(50);
 /// How soon letters that found a full mailbox are tried again: nobody wakes their sender.
 const RETRY: Duration = Duration::from_millis(5);
 
@@ -63,22 +63,22 @@ pub fn run(setup: WorkerSetup) -> io::Result<()> {
     let mut poll = setup.poll;
     let mut events = Events::with_capacity(8);
     while setup.phase.get() != Phase::End {
-        let now = Instant::now();
-        if let Some(rest) = turn.rest(now) {
-            std::thread::sleep(rest);
-            // What is found then needs no poll to say so.
-            (turn.more, turn.arrived_after) = (true, now);
-            turn.run(Instant::now())?;
-            continue;
-        }
-        let timeout = turn.timeout(now);
-        match poll.poll(&mut events, timeout) {
+        let before = Instant::now();
+        let rest = turn.rest(before);
+        let timeout = rest.or_else(|| turn.timeout(before));
+        let polled = match rest {
+            Some(_) => poll_letters(&mut poll, &mut events, fd, timeout),
+            None => poll.poll(&mut events, timeout),
+        };
+        match polled {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             result => result?,
         }
         let now = Instant::now();
         // What is found now came while the poll slept, or since the socket was looked into last.
-        if timeout != Some(Duration::ZERO) {
+        if rest.is_some() {
+            (turn.arrived_after, turn.more) = (before, true);
+        } else if timeout != Some(Duration::ZERO) {
             turn.arrived_after = now;
         }
         // Edge-triggered: what is readable stays so, unsaid, until it is drained.
@@ -86,6 +86,20 @@ pub fn run(setup: WorkerSetup) -> io::Result<()> {
         turn.run(now)?;
     }
     Ok(())
+}
+
+/// Waits for letters alone: what comes to the socket meanwhile wakes nobody.
+fn poll_letters(
+    poll: &mut Poll,
+    events: &mut Events,
+    fd: RawFd,
+    timeout: Option<Duration>,
+) -> io::Result<()> {
+    let socket = &mut SourceFd(&fd);
+    poll.registry().deregister(socket)?;
+    let polled = poll.poll(events, timeout);
+    poll.registry().register(socket, UDP, Interest::READABLE)?;
+    polled
 }
 
 /// Tells what the stages of a turn took.
@@ -153,7 +167,7 @@ impl Turn {
         }
     }
 
-    /// How long to sleep whatever comes, if the worker is idle.
+    /// How long to leave the socket alone, if the worker is idle.
     fn rest(&self, now: Instant) -> Option<Duration> {
         let rests = self.rhythm.is_fast && !self.more && !self.waiting && self.worker.is_idle(now);
         let due = self.worker.poll_timeout().filter(|_| rests)?;
