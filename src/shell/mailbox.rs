@@ -1,8 +1,8 @@
 //! Bounded mailboxes between threads. They carry values, one letter a send, and wake the other
 //! side once when there was nothing to wake it for, so a turn's letters cost one wake-up.
 //!
-//! Two lanes share one queue, so letters of one sender never overtake each other, and each lane
-//! has its own bound: a flood of media never keeps a control letter out.
+//! The lanes share one queue, so letters of one sender never overtake each other, and each lane
+//! has its own bound: a flood of media never keeps a control letter out. Spent buffers go along.
 //! What is full says so: [`Sender::send`] gives the letter back. [`Outbox`] is what a sender does
 //! then: media is dropped and counted, control waits in order and is tried again next turn.
 

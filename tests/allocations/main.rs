@@ -37,7 +37,7 @@ fn call(workers: usize, publisher: u64) -> (World, Receiver<Vec<u8>>, SocketAddr
     (world, held, publisher)
 }
 
-/// A turn of a worker, and of those that get letters from it; what it allocated, and how many datagrams left.
+/// The rest of a worker's turn: what it allocated, and how many datagrams left.
 fn turn(world: &mut World, index: usize, letters: &mut Vec<Outgoing>) -> (u64, u64) {
     let (now, worker) = (world.now, &mut world.workers[index]);
     let before = system::allocations();
