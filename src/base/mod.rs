@@ -9,6 +9,7 @@
     clippy::string_slice
 )]
 
+pub mod bitrate;
 pub mod bucket;
 pub mod counters;
 pub mod deadlines;

@@ -14,6 +14,7 @@ pub mod codec;
 pub mod date;
 pub mod demux;
 pub mod dtls;
+pub mod frame;
 pub mod http;
 pub mod names;
 pub mod payload;
