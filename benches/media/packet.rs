@@ -6,8 +6,9 @@ use std::time::Instant;
 use criterion::Criterion;
 use trackyard::media::extensions::{ExtensionIds, Received};
 use trackyard::media::packet::{Head, Packet};
-use trackyard::media::rewrite::Rewriter;
+use trackyard::media::rewrite::{Outcome, Rewriter};
 use trackyard::wire::codec::Codec;
+use trackyard::wire::frame::{Frame, Layer};
 use trackyard::wire::payload;
 use trackyard::wire::rtp::{Fixed, Header, Writer};
 
@@ -58,12 +59,14 @@ pub fn all(criterion: &mut Criterion<ThreadTime>) {
     let payload = vp8(1, true);
     let head = Head {
         ssrc: 9,
+        encoding: 0,
         take: 0,
         seq: 1,
         timestamp: 7,
         marker: true,
         codec: Codec::Vp8,
         starts_keyframe: true,
+        frame: Frame::plain(true),
         counters: payload::counters(Codec::Vp8, &payload),
         extensions: Default::default(),
         received: now,
@@ -72,7 +75,8 @@ pub fn all(criterion: &mut Criterion<ThreadTime>) {
     let mut slot = (Rewriter::new(1_000, 1_000), Vec::with_capacity(2_048));
     let write = |(rewriter, arena): &mut (Rewriter, Vec<u8>), _: &mut ()| {
         arena.clear();
-        let rewritten = rewriter.rewrite(black_box(&packet)).expect("begins with a keyframe");
+        let outcome = rewriter.rewrite(black_box(&packet), Layer::HIGHEST);
+        let Outcome::Send(rewritten) = outcome else { panic!("begins with a keyframe") };
         let (seq, timestamp) = (rewritten.seq as u16, rewritten.timestamp);
         let mut writer = Writer::begin(arena, Fixed { seq, timestamp, ..FIXED }, false);
         writer.element(IDS.transport_sequence_number, &[0; 2]);

@@ -9,8 +9,9 @@ use arbitrary::Arbitrary;
 use trackyard::base::counters::DropReason;
 use trackyard::media::extensions::Extensions;
 use trackyard::media::packet::{Head, Packet};
-use trackyard::media::rewrite::{Rewriter, Rewritten};
+use trackyard::media::rewrite::{Outcome, Rewriter, Rewritten};
 use trackyard::wire::codec::Codec;
+use trackyard::wire::frame::{Frame, Layer};
 use trackyard::wire::payload::{self, starts_keyframe, vp8_counters, vp9_picture_id};
 
 /// A packet with bytes of its own.
@@ -30,6 +31,7 @@ impl Owned {
         let codec = self.head.codec;
         let head = Head {
             starts_keyframe: starts_keyframe(codec, payload),
+            frame: Frame::plain(starts_keyframe(codec, payload)),
             counters: payload::counters(codec, payload),
             received: now,
             ..self.head
@@ -173,10 +175,10 @@ impl World {
     fn junk(&self, packet: Owned) {
         let mut slot = Rewriter::new(0, 0);
         for (before, _) in self.out.values().rev().take(2) {
-            let _ = slot.rewrite(&before.packet());
+            let _ = slot.rewrite(&before.packet(), Layer::HIGHEST);
         }
         for _ in 0..2 {
-            if let Ok(sent) = slot.rewrite(&packet.packet()) {
+            if let Outcome::Send(sent) = slot.rewrite(&packet.packet(), Layer::HIGHEST) {
                 assert_eq!(leave(&sent, &packet).payload.len(), packet.payload.len());
             }
         }
@@ -193,7 +195,11 @@ impl World {
             Some(epoch) if head.seq < epoch.first_seq => Err(DropReason::Stale),
             Some(_) => Ok(()),
         };
-        let result = self.slot.rewrite(&packet.packet());
+        let result = match self.slot.rewrite(&packet.packet(), Layer::HIGHEST) {
+            Outcome::Send(sent) => Ok(sent),
+            Outcome::Skip(reason) => Err(reason),
+            Outcome::Fill(_) => panic!("all of it is wanted"),
+        };
         assert_eq!(result.as_ref().map(|_| ()).map_err(|e| *e), expected);
         assert_eq!(self.slot.awaits_keyframe(), result.is_err() && self.epoch.is_none());
         let Ok(sent) = result else { return };
@@ -262,12 +268,14 @@ impl Source {
             template: Owned {
                 head: Head {
                     ssrc: index,
+                    encoding: 0,
                     take: 0,
                     seq: chance & 0xffff_ffff,
                     timestamp: (chance >> 8) as u32,
                     marker: false,
                     codec,
                     starts_keyframe: false,
+                    frame: Frame::plain(false),
                     counters: Default::default(),
                     extensions: Extensions::default(),
                     received: now,

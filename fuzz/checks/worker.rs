@@ -258,7 +258,7 @@ impl World {
             Step::Track { worker, track, to, what } => {
                 let to = WorkerId(u16::from(to) % WORKERS as u16);
                 let letter = match what % 3 {
-                    0 => TrackLetter::RequestKeyframe,
+                    0 => TrackLetter::RequestKeyframe { encoding: 0 },
                     what => TrackLetter::Relay { to, wanted: what == 1 },
                 };
                 let letter = ToWorker::Track(TrackId(track.into()), letter);

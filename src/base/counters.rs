@@ -58,6 +58,10 @@ pub enum DropReason {
     AwaitingKeyframe,
     /// Older than where the slot's present track began.
     Stale,
+    /// Of a layer that the subscriber does not get.
+    Layer,
+    /// Without payload.
+    Padding,
     /// The media lane of a mailbox was full.
     MailboxFull,
     /// The socket would not take it (`EAGAIN`, `ENOBUFS`).
@@ -71,7 +75,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons with their metric label, in the order of their discriminants.
-    pub const ALL: [(DropReason, &'static str); 29] = [
+    pub const ALL: [(DropReason, &'static str); 31] = [
         (DropReason::UnknownProtocol, "unknown_protocol"),
         (DropReason::MalformedStun, "malformed_stun"),
         (DropReason::UnknownUfrag, "unknown_ufrag"),
@@ -97,6 +101,8 @@ impl DropReason {
         (DropReason::RtxUnused, "rtx_unused"),
         (DropReason::AwaitingKeyframe, "awaiting_keyframe"),
         (DropReason::Stale, "stale"),
+        (DropReason::Layer, "layer"),
+        (DropReason::Padding, "padding"),
         (DropReason::MailboxFull, "mailbox_full"),
         (DropReason::SocketFull, "socket_full"),
         (DropReason::SendError, "send_error"),

@@ -91,6 +91,10 @@ pub const SESSIONS_MAX: usize = 10_000;
 /// Tracks that one participant may publish.
 pub const TRACKS_PER_PARTICIPANT_MAX: usize = 16;
 
+/// Encodings of one track (simulcast, RFC 8853). Browsers send three at most; each is a ring of
+/// packets and a stream that a publisher may fill.
+pub const ENCODINGS_MAX: usize = 3;
+
 /// Addresses from which one peer's valid ICE checks may come at a time; one that is dead gives way
 /// to a new one. A phone has two or three; more only feeds a replay.
 pub const PEER_ADDRESSES_MAX: usize = 8;
@@ -138,6 +142,10 @@ pub const CACHE_KEPT_FOR: Duration = Duration::from_secs(1);
 /// And how many of them, which bounds both what a turn may bring of one track and its memory
 /// (1.3 MB): at 1,000 packets a second, the second above. A power of two.
 pub const CACHE_PACKETS_MAX: usize = 1_024;
+/// Runs of packets that one slot remembers to have left in a row, 24 bytes each: where layers are
+/// left out, one for each picture that is sent. Fewer than the pictures of [`CACHE_KEPT_FOR`]
+/// would make what they were unknown when it is asked for again.
+pub const REWRITE_RUNS_MAX: usize = 64;
 /// Retransmissions to one subscriber that are remembered, so that none is repeated within a round
 /// trip. Of more, some may be; the budget bounds them all the same. A power of two.
 pub const RESENDS_REMEMBERED: usize = 256;

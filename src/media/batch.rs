@@ -1,7 +1,7 @@
 //! Packets on their way to another worker.
 
 use super::cache::Stored;
-use super::clock::Anchor;
+use super::clock::StreamAnchor;
 use super::packet::Packet;
 use crate::base::ids::TrackId;
 
@@ -12,7 +12,7 @@ pub struct PacketBatch {
     /// From `len` on, buffers for more.
     entries: Vec<(TrackId, Stored)>,
     len: usize,
-    anchors: Vec<(TrackId, u32, Anchor)>,
+    anchors: Vec<(TrackId, StreamAnchor)>,
 }
 
 /// Buffers that an empty batch keeps: what a turn of the loop takes in.
@@ -36,13 +36,13 @@ impl PacketBatch {
         self.entries.iter_mut().take(self.len).map(|(track, stored)| (*track, stored))
     }
 
-    /// Appends which timestamp of a track's stream (SSRC) stands for which moment.
-    pub fn anchor(&mut self, track: TrackId, ssrc: u32, anchor: Anchor) {
-        self.anchors.push((track, ssrc, anchor));
+    /// Appends which timestamp of a track's stream stands for which moment.
+    pub fn anchor(&mut self, track: TrackId, anchor: StreamAnchor) {
+        self.anchors.push((track, anchor));
     }
 
     /// All that were appended.
-    pub fn anchors(&self) -> impl Iterator<Item = (TrackId, u32, Anchor)> {
+    pub fn anchors(&self) -> impl Iterator<Item = (TrackId, StreamAnchor)> {
         self.anchors.iter().copied()
     }
 

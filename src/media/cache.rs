@@ -12,9 +12,11 @@ pub struct PacketCache {
     slots: Vec<Stored>,
     /// The packet that has a sequence number: the slot, by the number's rest.
     by_seq: Vec<u16>,
-    /// Packets that ever came, and of them those of turns before.
+    /// Packets that ever came, and of them those of turns before, and those before all that are
+    /// still here, as far as the ring's size does not tell.
     pushed: u64,
     settled: u64,
+    forgotten: u64,
     /// Whether packets may be asked for again.
     repeats: bool,
 }
@@ -37,7 +39,14 @@ impl PacketCache {
     /// Takes no memory before the first packet. `repeats`: whether packets are kept beyond their
     /// turn, to be asked for again.
     pub fn new(repeats: bool) -> PacketCache {
-        PacketCache { slots: Vec::new(), by_seq: Vec::new(), pushed: 0, settled: 0, repeats }
+        PacketCache {
+            slots: Vec::new(),
+            by_seq: Vec::new(),
+            pushed: 0,
+            settled: 0,
+            forgotten: 0,
+            repeats,
+        }
     }
 
     /// Keeps a packet, as one of this turn. `false` if there is no place for it: more came in this
@@ -77,7 +86,22 @@ impl PacketCache {
 
     /// The packets of this turn, in the order in which they came.
     pub fn fresh(&self) -> impl Iterator<Item = Packet<'_>> {
-        (self.settled..self.pushed).filter_map(|n| self.slots.get(self.place(n)).map(Stored::read))
+        (self.settled..self.pushed).filter_map(|number| self.at(number))
+    }
+
+    /// The packet that came as that one by their count, if it is still here.
+    pub fn at(&self, number: u64) -> Option<Packet<'_>> {
+        let here = self.first() <= number && number < self.pushed;
+        self.slots.get(self.place(number)).filter(|_| here).map(Stored::read)
+    }
+
+    /// By their count: the first packet that is still here, and the next that will come.
+    pub fn first(&self) -> u64 {
+        self.forgotten.max(self.pushed.saturating_sub(self.slots.len() as u64))
+    }
+
+    pub fn end(&self) -> u64 {
+        self.pushed
     }
 
     /// How many there are of this turn.
@@ -116,26 +140,23 @@ impl PacketCache {
         let Some(oldest) = self.slots.get(self.place(self.pushed)) else { return true };
         let count = self.slots.len();
         let age = next.received.saturating_duration_since(oldest.head.received);
-        let is_used = self.pushed >= count as u64;
+        let is_used = self.pushed >= self.forgotten + count as u64;
         is_used && (self.fresh_count() >= count || self.repeats && age < CACHE_KEPT_FOR)
     }
 
     /// Twice as many places; what is there stays. `filler` is what an empty one has for a head.
     fn grow(&mut self, filler: Head) {
-        let old = self.slots.len();
+        let (first, old) = (self.first(), self.slots.len());
         let count = (2 * old).max(PACKETS_MIN);
-        // In order, the oldest first: it goes on to be overwritten first.
-        let oldest = self.place(self.pushed);
-        self.slots.rotate_left(oldest);
         self.slots.resize_with(count, || Stored::empty(filler));
-        let fresh = self.pushed - self.settled;
-        self.pushed = old as u64;
-        self.settled = self.pushed - fresh;
         self.by_seq = vec![u16::MAX; NUMBERS_PER_PACKET * count];
-        for at in 0..old {
-            let seq = self.slots.get(at).map(|slot| slot.head.seq);
-            seq.into_iter().for_each(|seq| self.name(seq, at));
+        for number in first..self.pushed {
+            let (from, to) = (number as usize & old.saturating_sub(1), self.place(number));
+            self.slots.swap(from, to);
+            let seq = self.slots.get(to).map(|slot| slot.head.seq);
+            seq.into_iter().for_each(|seq| self.name(seq, to));
         }
+        self.forgotten = first;
     }
 }
 
@@ -177,17 +198,20 @@ mod tests {
     use super::*;
     use crate::media::extensions::Extensions;
     use crate::wire::codec::Codec;
+    use crate::wire::frame::Frame;
     use crate::wire::payload::Counters;
 
     fn head(seq: u64, received: Instant) -> Head {
         Head {
             ssrc: 1,
+            encoding: 0,
             take: 0,
             seq,
             timestamp: seq as u32,
             marker: false,
             codec: Codec::Vp8,
             starts_keyframe: false,
+            frame: Frame::plain(false),
             counters: Counters::default(),
             extensions: Extensions::default(),
             received,

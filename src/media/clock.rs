@@ -39,6 +39,15 @@ pub struct Anchor {
     pub timestamp: u32,
 }
 
+/// The same for a stream of a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamAnchor {
+    /// Which encoding of the track it is.
+    pub encoding: u8,
+    pub ssrc: u32,
+    pub anchor: Anchor,
+}
+
 /// What is known of one stream's timestamps: the publisher's last report of it, its time and the
 /// timestamp.
 #[derive(Debug, Default)]

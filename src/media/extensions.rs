@@ -9,6 +9,9 @@ use crate::wire::rtp::{Header, Writer};
 pub struct ExtensionIds {
     /// RFC 9143 §15.
     pub mid: u8,
+    /// RFC 8852 §4.1: which encoding of its m-line a stream is, and which one it repairs.
+    pub rid: u8,
+    pub repaired_rid: u8,
     /// RFC 6464.
     pub audio_level: u8,
     /// 3GPP TS 26.114 §7.4.5.
@@ -30,6 +33,8 @@ impl ExtensionIds {
     pub fn of_uri(&mut self, uri: &str) -> Option<&mut u8> {
         Some(match uri {
             "urn:ietf:params:rtp-hdrext:sdes:mid" => &mut self.mid,
+            "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id" => &mut self.rid,
+            "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id" => &mut self.repaired_rid,
             "urn:ietf:params:rtp-hdrext:ssrc-audio-level" => &mut self.audio_level,
             "urn:3gpp:video-orientation" => &mut self.video_orientation,
             "http://www.webrtc.org/experiments/rtp-hdrext/video-content-type" => {
@@ -88,6 +93,8 @@ pub struct Extensions {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Received<'a> {
     pub mid: Option<&'a [u8]>,
+    /// Of the stream itself, or of the one that it repairs.
+    pub rid: Option<&'a [u8]>,
     pub transport_sequence_number: Option<u16>,
     pub passing: Extensions,
     /// Empty if there is none.
@@ -102,6 +109,7 @@ impl<'a> Received<'a> {
         for (id, value) in header.elements(packet) {
             match *value {
                 _ if id == ids.mid => said.mid = Some(value),
+                _ if id == ids.rid || id == ids.repaired_rid => said.rid = Some(value),
                 _ if id == ids.dependency_descriptor => said.descriptor = value,
                 [high, low] if id == ids.transport_sequence_number => {
                     said.transport_sequence_number = Some(u16::from_be_bytes([high, low]));

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::extensions::Extensions;
 use crate::wire::codec::Codec;
+use crate::wire::frame::Frame;
 use crate::wire::payload::Counters;
 
 /// A publisher's packet, wherever its bytes are.
@@ -27,6 +28,8 @@ impl Packet<'_> {
 pub struct Head {
     /// The publisher's stream; another one starts its numbers anew.
     pub ssrc: u32,
+    /// Which encoding of its track (simulcast), from 0 in the order of the offer.
+    pub encoding: u8,
     /// Differs where a stream was unmuted, or forgotten and begun anew: its numbers have gaps then
     /// that are no loss, or come a second time, under which no subscriber may be sent anything else
     /// (RFC 3711 §9.1).
@@ -39,6 +42,7 @@ pub struct Head {
     pub codec: Codec,
     /// A decoder can begin here: the first packet of a keyframe; every packet of audio.
     pub starts_keyframe: bool,
+    pub frame: Frame,
     /// As they stand in the payload.
     pub counters: Counters,
     pub extensions: Extensions,

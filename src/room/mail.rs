@@ -203,8 +203,8 @@ pub struct TrackRef {
 pub enum TrackLetter {
     /// That worker has subscribers now (or no longer): relay to it.
     Relay { to: WorkerId, wanted: bool },
-    /// A subscriber needs a keyframe.
-    RequestKeyframe,
+    /// A subscriber needs a keyframe of that encoding.
+    RequestKeyframe { encoding: u8 },
 }
 
 /// From a worker to the gate.

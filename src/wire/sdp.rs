@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::base::limits::{
-    SDP_BYTES_MAX, SDP_CANDIDATES_MAX, SDP_M_LINES_MAX, STREAMS_PER_PEER_MAX,
+    ENCODINGS_MAX, SDP_BYTES_MAX, SDP_CANDIDATES_MAX, SDP_M_LINES_MAX, STREAMS_PER_PEER_MAX,
 };
 
 /// `str0m` keeps a mid in 16 bytes.
@@ -55,8 +55,8 @@ impl fmt::Display for SdpError {
 /// An offer that may be parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// Without candidates (we are ICE-lite and learn addresses from checks, so what an offer
-    /// claims can never make us send anywhere), and without simulcast (one encoding a track).
+    /// Without candidates: we are ICE-lite and learn addresses from checks, so what an offer
+    /// claims can never make us send anywhere.
     pub text: String,
     /// The `a=mid` values in order.
     pub mids: Vec<String>,
@@ -94,8 +94,6 @@ pub fn gate_offer(sdp: &str) -> Result<Offer, SdpError> {
             if candidates > SDP_CANDIDATES_MAX {
                 return Err(SdpError::TooManyCandidates);
             }
-            continue;
-        } else if line.starts_with("a=simulcast:") || line.starts_with("a=rid:") {
             continue;
         } else if line.starts_with("b=") {
             // `str0m` reads one in a section, and refuses the whole for a second.
@@ -177,6 +175,57 @@ pub fn announced_streams(offer: &str) -> Vec<AnnouncedStream> {
         }
     }
     all
+}
+
+/// The encodings of each m-line that sends simulcast (RFC 8853): its mid and their rids, as the
+/// offer orders them, at most [`ENCODINGS_MAX`]. Of alternatives the first counts.
+pub fn encodings(offer: &str) -> Vec<(String, Vec<String>)> {
+    let sections = offer.split("\nm=").skip(1);
+    let of_section = |section: &str| {
+        let mut lines = section.lines().map(str::trim_end);
+        let rids = lines.clone().find_map(|line| line.strip_prefix("a=simulcast:"))?;
+        let mid = lines.find_map(|line| line.strip_prefix("a=mid:"))?;
+        let mut words = rids.split(' ').skip_while(|word| *word != "send");
+        let choices = words.nth(1)?.split(';').filter_map(|choice| choice.split(',').next());
+        let mut rids: Vec<String> = Vec::new();
+        for rid in choices.map(|rid| rid.trim_start_matches('~')).filter(|rid| is_rid(rid)) {
+            if rids.len() < ENCODINGS_MAX && !rids.iter().any(|known| known == rid) {
+                rids.push(rid.to_string());
+            }
+        }
+        (!rids.is_empty()).then(|| (mid.to_string(), rids))
+    };
+    sections.filter_map(of_section).collect()
+}
+
+/// What a header extension of the one-byte form holds, of the characters that RFC 8852 §3.1 allows.
+fn is_rid(rid: &str) -> bool {
+    (1..=16).contains(&rid.len()) && rid.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// The offer as if it had no simulcast, which `str0m` need not know of.
+pub fn without_simulcast(offer: &str) -> String {
+    let lines = offer.lines().map(str::trim_end);
+    let kept = lines.filter(|l| !l.starts_with("a=simulcast:") && !l.starts_with("a=rid:"));
+    kept.flat_map(|line| [line, "\r\n"]).collect()
+}
+
+/// The answer to an offer with these [`encodings`]: all of them are received (RFC 8853 §5.3.2).
+pub fn with_simulcast(answer: &str, encodings: &[(String, Vec<String>)]) -> String {
+    let mut of_mid = None;
+    map_lines(answer, |line| {
+        if line.starts_with("m=") {
+            of_mid = None;
+        } else if let Some(mid) = line.strip_prefix("a=mid:") {
+            of_mid = encodings.iter().find(|(of, _)| of == mid).map(|(_, rids)| rids);
+        } else if matches!(line, "a=recvonly" | "a=sendrecv")
+            && let Some(rids) = of_mid.take()
+        {
+            let each: String = rids.iter().map(|rid| format!("\r\na=rid:{rid} recv")).collect();
+            return format!("{line}{each}\r\na=simulcast:recv {}", rids.join(";"));
+        }
+        line.to_string()
+    })
 }
 
 /// What an m-line of an offer says about the rate at which it sends.
@@ -347,15 +396,13 @@ mod tests {
     const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
         a=fingerprint:sha-256 AA:BB\r\n\
         m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=ice-ufrag:abcd\r\na=ice-pwd:efgh\r\n\
-        a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=rid:h send\r\na=simulcast:send h\r\n";
+        a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n";
 
     #[test]
-    fn an_offer_loses_candidates_and_simulcast() {
+    fn an_offer_loses_its_candidates() {
         let offer = gate_offer(OFFER).unwrap();
         assert_eq!(offer.fingerprint, "sha-256 AA:BB");
-        for gone in ["candidate", "a=rid", "simulcast"] {
-            assert!(!offer.text.contains(gone), "{gone} stayed");
-        }
+        assert!(!offer.text.contains("candidate"));
         assert!(offer.text.contains("a=mid:0\r\n"));
         assert_eq!(offer.mids, ["0"]);
     }
@@ -379,6 +426,35 @@ mod tests {
             Err(SdpError::NoFingerprint)
         );
         assert_eq!(gate_offer(&OFFER.replace("a=ice-pwd", "a=x")), Err(SdpError::NoIceCredentials));
+    }
+
+    #[test]
+    fn simulcast_is_read_and_answered_for_each_line() {
+        let line = |mid: &str, simulcast: &str| {
+            format!("m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:{mid}\r\na=sendonly\r\n{simulcast}")
+        };
+        let rids = "a=rid:lo send\r\na=rid:hi send pt=96;max-width=1280\r\n";
+        let offer = format!(
+            "v=0\r\n{}{}{}{}",
+            line("a", &format!("{rids}a=simulcast:send lo;~hi\r\n")),
+            line("b", ""),
+            line("c", "a=simulcast:recv x;y send 1,2;3;3;-;4;5\r\n"),
+            line("d", "a=simulcast:recv x\r\n"),
+        );
+        let read = encodings(&offer);
+        let owned = |rids: &[&str]| rids.iter().map(|rid| rid.to_string()).collect::<Vec<_>>();
+        let expected = [("a".into(), owned(&["lo", "hi"])), ("c".into(), owned(&["1", "3", "4"]))];
+        assert_eq!(read, expected);
+        let plain = without_simulcast(&offer);
+        assert_eq!(plain.lines().count(), offer.lines().count() - 5);
+        assert!(encodings(&plain).is_empty() && !plain.contains("a=rid"));
+        let answer = plain
+            .replace("sendonly", "recvonly")
+            .replace("a=mid:c\r\na=recvonly", "a=mid:c\r\na=inactive");
+        let told = with_simulcast(&answer, &read);
+        let rids = "a=recvonly\r\na=rid:lo recv\r\na=rid:hi recv\r\na=simulcast:recv lo;hi\r\n";
+        assert!(told.contains(rids), "{told}");
+        assert_eq!(told.matches("simulcast").count(), 1, "what is refused has none");
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Worker {
     fn waiting(&self) -> usize {
         let letters = self.letters.len() + self.to_self.len() + self.outbox.len();
         let (datagrams, packets) = self.handoff.waiting();
-        let inboxes: usize = self.tracks.iter().map(|track| track.cache.fresh_count()).sum();
+        let inboxes: usize = self.tracks.iter().map(|track| track.fresh_count()).sum();
         letters + self.handed_in.len() + datagrams + packets + inboxes + self.visits.len()
     }
 }

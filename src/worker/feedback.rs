@@ -83,8 +83,8 @@ impl Worker {
                 Packet::SenderReport { ssrc, info, blocks } => {
                     let streams = &mut self.peers[key.0].streams;
                     streams.sender_report(ssrc, &info, now);
-                    for (track, ssrc, anchor) in streams.anchors() {
-                        self.tracks.anchor(track, ssrc, anchor, &mut self.handoff);
+                    for (track, anchor) in streams.anchors() {
+                        self.tracks.anchor(track, anchor, &mut self.handoff);
                     }
                     self.take_blocks(key, blocks.iter(), now);
                 }
@@ -179,6 +179,7 @@ impl Worker {
         let slot = peer.slots.iter().find(|slot| slot.agreed.ssrc == media);
         let place = slot.map(|slot| (slot.agreed.line, slot.track));
         let track = place.and_then(|(_, track)| self.tracks.get(track?.id));
+        let encodings = track.map_or(&[][..], |track| &track.encodings);
         let send_time = self.clock.send_time(now);
         let (mut refused, mut resent) = (0, 0);
         let out = (&mut self.transmits, &mut self.counters);
@@ -187,7 +188,7 @@ impl Worker {
                 for seq in missing {
                     let packet = || {
                         let (ssrc, number) = slot.origin(seq)?;
-                        track?.cache.get(ssrc, number)
+                        slot.present(encodings)?.cache.get(ssrc, number)
                     };
                     let granted = to.resends.may_grant(now)
                         && packet().is_some_and(|packet| slot.resend(&packet, &mut to));
@@ -201,11 +202,11 @@ impl Worker {
         self.counters.packets_resent += resent;
     }
 
-    /// Asks the client for a keyframe of a track that it sends; `false` while no stream of it is
+    /// Asks the client for a keyframe of an encoding that it sends; `false` while no stream of it is
     /// known, or nothing can be sent yet.
-    pub(super) fn request_keyframe(&mut self, key: PeerKey, track: TrackId) -> bool {
+    pub(super) fn request_keyframe(&mut self, key: PeerKey, place: (TrackId, u8)) -> bool {
         let peer = &mut self.peers[key.0];
-        let Some(media) = peer.streams.newest(track) else {
+        let Some(media) = peer.streams.newest(place) else {
             return false;
         };
         let ssrc = peer.feedback.ssrc;
@@ -218,8 +219,8 @@ impl Worker {
     /// A picture is missing in the slot that sends a stream.
     fn want_picture(&mut self, key: PeerKey, media: u32, now: Instant) {
         let slot = self.peers[key.0].slots.iter().find(|slot| slot.agreed.ssrc == media);
-        if let Some(track) = slot.and_then(|slot| slot.track) {
-            self.want_keyframe(track, now);
+        if let Some((track, encoding)) = slot.and_then(|slot| slot.track.zip(slot.wanted())) {
+            self.want_keyframe(track, encoding, now);
         }
     }
 }

@@ -14,10 +14,12 @@ use super::tracks::{Origin, TrackKey};
 use super::{Datagram, Timer, Worker};
 use crate::base::counters::DropReason;
 use crate::base::ids::TrackId;
-use crate::base::limits::{DATAGRAM_OUT_BYTES_MAX, FLUSH_BYTES};
+use crate::base::limits::{DATAGRAM_OUT_BYTES_MAX, ENCODINGS_MAX, FLUSH_BYTES};
+use crate::media::encoding::Choice;
 use crate::media::packet::Packet;
 use crate::room::mail::{Outgoing, RoomLetter, ToWorker, TrackLetter, TrackRef};
 use crate::wire::codec::Kind;
+use crate::wire::frame::Layer;
 
 /// One slot that gets one track's packets of this turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,15 +42,15 @@ impl Worker {
         packet.head.take = packet.head.take.wrapping_add(local.take);
         let codec = packet.head.codec;
         let news = local.codec != Some(codec);
-        let first = local.codec.is_none();
         local.codec = Some(codec);
+        let encoding = packet.head.encoding;
         if packet.head.starts_keyframe && codec.kind() == Kind::Video {
             self.counters.keyframes += 1;
-            local.keyframes.arrived();
-            self.deadlines.clear(Timer::Keyframe(id));
-        } else if first {
+            local.keyframes[usize::from(encoding)].arrived();
+            self.deadlines.clear(Timer::Keyframe(id, encoding));
+        } else if !self.tracks.has_begun(id, encoding) {
             // There was nobody to ask before there was a stream.
-            self.ask_publisher(id, now);
+            self.ask_publisher((id, encoding), now);
         }
         if news && let Some(local) = self.tracks.local(id) {
             let peer = &self.peers[local.peer.0];
@@ -107,9 +109,10 @@ impl Worker {
             self.visits.extend(subscribers.map(|&(peer, line)| Visit { peer, line, track: *key }));
             if let Origin::Local(local) = &track.origin {
                 for worker in &local.relays {
-                    self.counters.packets_relayed += track.cache.fresh_count() as u64;
+                    self.counters.packets_relayed += track.fresh_count() as u64;
                     if let Some(batch) = self.handoff.packets(*worker) {
-                        track.cache.fresh().for_each(|packet| batch.push(track.id, &packet));
+                        let fresh = track.encodings.iter().flat_map(|e| e.cache.fresh());
+                        fresh.for_each(|packet| batch.push(track.id, &packet));
                     }
                 }
             }
@@ -130,14 +133,16 @@ impl Worker {
         let Some((slot, mut sending)) = peer.sending(line, now, send_time, out) else {
             return;
         };
-        let sent = slot.send(track.cache.fresh(), &mut sending);
-        let wanted = slot.track.filter(|_| sent.wants_keyframe);
+        let highest = track.encodings.iter().rposition(|e| e.cache.end() > 0).unwrap_or(0) as u8;
+        slot.choose(Some(Choice { encoding: highest, layer: Layer::HIGHEST }));
+        let sent = slot.send(&track.encodings, &mut sending);
+        let wanted = slot.track.zip(sent.wants_keyframe);
         self.counters.packets_forwarded += sent.packets;
         if sent.packets > 0 && peer.feedback.armed.is_none() {
             self.will_report(key, now);
         }
-        if let Some(track) = wanted {
-            self.want_keyframe(track, now);
+        if let Some((track, encoding)) = wanted {
+            self.want_keyframe(track, encoding, now);
         }
     }
 
@@ -153,22 +158,24 @@ impl Worker {
     }
 
     /// A subscriber cannot show a track before a keyframe comes.
-    pub(super) fn want_keyframe(&mut self, track: TrackRef, now: Instant) {
+    pub(super) fn want_keyframe(&mut self, track: TrackRef, encoding: u8, now: Instant) {
         if track.kind == Kind::Audio {
             return;
         }
         if track.worker == self.config.id {
-            self.want_own_keyframe(track.id, now);
+            self.want_own_keyframe((track.id, encoding), now);
         } else {
-            let letter = ToWorker::Track(track.id, TrackLetter::RequestKeyframe);
+            let letter = ToWorker::Track(track.id, TrackLetter::RequestKeyframe { encoding });
             self.letters.push(Outgoing::Worker(track.worker, letter));
         }
     }
 
-    pub(super) fn want_own_keyframe(&mut self, id: TrackId, now: Instant) {
-        if let Some(local) = self.tracks.local(id).filter(|l| l.kind == Kind::Video) {
-            local.keyframes.want();
-            self.ask_publisher(id, now);
+    pub(super) fn want_own_keyframe(&mut self, place: (TrackId, u8), now: Instant) {
+        if let Some(local) = self.tracks.local(place.0).filter(|l| l.kind == Kind::Video)
+            && let Some(keyframes) = local.keyframes.get_mut(usize::from(place.1))
+        {
+            keyframes.want();
+            self.ask_publisher(place, now);
         }
     }
 
@@ -180,37 +187,43 @@ impl Worker {
             return;
         };
         local.muted = muted;
-        if muted {
-            self.deadlines.clear(Timer::Keyframe(id));
-        } else {
-            local.take = local.take.wrapping_add(1);
-            self.want_own_keyframe(id, now);
+        local.take = local.take.wrapping_add(u32::from(!muted));
+        for encoding in 0..ENCODINGS_MAX as u8 {
+            if muted {
+                self.deadlines.clear(Timer::Keyframe(id, encoding));
+            } else if self.tracks.has_begun(id, encoding) {
+                self.want_own_keyframe((id, encoding), now);
+            }
         }
     }
 
     /// Sends a keyframe request if one is due, and comes back until a keyframe came.
-    pub(super) fn ask_publisher(&mut self, id: TrackId, now: Instant) {
+    pub(super) fn ask_publisher(&mut self, place: (TrackId, u8), now: Instant) {
+        let (id, encoding) = place;
         // A keyframe of a muted track would be dropped.
         let Some(local) = self.tracks.local(id).filter(|l| !l.muted) else {
             return;
         };
-        let (key, due) = (local.peer, local.keyframes.is_due(now));
+        let Some(keyframes) = local.keyframes.get(usize::from(encoding)) else { return };
+        let (key, due) = (local.peer, keyframes.is_due(now));
         self.at_work = AtWork::Peer(key);
-        let asked = due && self.request_keyframe(key, id);
+        let asked = due && self.request_keyframe(key, place);
         if asked {
             self.counters.keyframe_requests += 1;
         }
         let Some(local) = self.tracks.local(id) else {
             return;
         };
+        let keyframes = &mut local.keyframes[usize::from(encoding)];
         if asked {
-            local.keyframes.asked(now);
+            keyframes.asked(now);
         }
-        match local.keyframes.deadline(now) {
+        let timer = Timer::Keyframe(id, encoding);
+        match keyframes.deadline(now) {
             // No stream is known that could be asked: its first packet comes back here.
-            Some(_) if due && !asked => self.deadlines.clear(Timer::Keyframe(id)),
-            Some(at) => self.deadlines.set(Timer::Keyframe(id), at),
-            None => self.deadlines.clear(Timer::Keyframe(id)),
+            Some(_) if due && !asked => self.deadlines.clear(timer),
+            Some(at) => self.deadlines.set(timer, at),
+            None => self.deadlines.clear(timer),
         }
     }
 }

@@ -403,9 +403,9 @@ impl Worker {
         }
         self.letters.push(Outgoing::Gate(ToGate::Connected { session }));
         let slots = peer.slots.iter_mut();
-        let waiting: Vec<_> = slots.filter_map(|s| s.track.filter(|_| s.ask(now))).collect();
-        for track in waiting {
-            self.want_keyframe(track, now);
+        let waiting: Vec<_> = slots.filter_map(|s| s.track.zip(s.ask(now))).collect();
+        for (track, encoding) in waiting {
+            self.want_keyframe(track, encoding, now);
         }
     }
 }

@@ -12,6 +12,7 @@ use super::mux::{FourTuple, Owner, PeerKey};
 use super::{Timer, Worker};
 use crate::base::counters::DropReason;
 use crate::base::ids::{ParticipantId, TrackId};
+use crate::base::limits::ENCODINGS_MAX;
 use crate::room::mail::{
     HandedDatagram, Outgoing, PeerLetter, RoomLetter, ToGate, ToWorker, TrackLetter, TrackRef,
 };
@@ -65,7 +66,9 @@ impl Worker {
                 self.rooms.handle(&name, letter, &mut self.letters);
             }
             ToWorker::Peer(participant, letter) => self.open_for_peer(participant, letter, now),
-            ToWorker::Track(id, TrackLetter::RequestKeyframe) => self.want_own_keyframe(id, now),
+            ToWorker::Track(id, TrackLetter::RequestKeyframe { encoding }) => {
+                self.want_own_keyframe((id, encoding), now);
+            }
             ToWorker::Track(id, TrackLetter::Relay { to, wanted }) => {
                 let Some(local) = self.tracks.local(id) else {
                     return;
@@ -82,8 +85,8 @@ impl Worker {
                 self.handoff.keep_list(datagrams);
             }
             ToWorker::Relay { from, mut packets } => {
-                for (id, ssrc, anchor) in packets.anchors() {
-                    self.tracks.anchor(id, ssrc, anchor, &mut self.handoff);
+                for (id, anchor) in packets.anchors() {
+                    self.tracks.anchor(id, anchor, &mut self.handoff);
                 }
                 for (id, packet) in packets.packets() {
                     if !self.tracks.exchange(id, packet) {
@@ -164,14 +167,14 @@ impl Worker {
         let place = (key, slot.agreed.line);
         let old = slot.track;
         slot.assign(track);
-        let asks = connected && slot.ask(now);
+        let asks = if connected { slot.ask(now) } else { None };
         if let Some(old) = old {
             self.tracks.unsubscribe(old.id, place);
         }
         let Some(track) = track else { return };
         self.tracks.subscribe((track.id, track.kind), track.worker, self.config.id, place);
-        if asks {
-            self.want_keyframe(track, now);
+        if let Some(encoding) = asks {
+            self.want_keyframe(track, encoding, now);
         }
     }
 
@@ -242,7 +245,9 @@ impl Worker {
 
     pub(super) fn unpublish(&mut self, id: TrackId) {
         self.tracks.unpublish(id);
-        self.deadlines.clear(Timer::Keyframe(id));
+        for encoding in 0..ENCODINGS_MAX {
+            self.deadlines.clear(Timer::Keyframe(id, encoding as u8));
+        }
     }
 
     fn drain_all(&mut self, now: Instant) {

@@ -88,8 +88,8 @@ enum Timer {
     Feedback(PeerKey),
     /// Nothing may have been heard of a publisher for too long.
     Silence(PeerKey),
-    /// A keyframe was asked for and has not come.
-    Keyframe(TrackId),
+    /// A keyframe of an encoding was asked for and has not come.
+    Keyframe(TrackId, u8),
     Report,
 }
 
@@ -177,7 +177,7 @@ impl Worker {
                 Timer::Path(key) => self.weigh_paths(key, now),
                 Timer::Feedback(key) => self.give_feedback(key, now),
                 Timer::Silence(key) => self.listen(key, now),
-                Timer::Keyframe(track) => self.ask_publisher(track, now),
+                Timer::Keyframe(track, encoding) => self.ask_publisher((track, encoding), now),
                 Timer::Report => self.report(now),
             }
         }
@@ -247,7 +247,7 @@ impl Worker {
                 | Timer::Path(key)
                 | Timer::Feedback(key)
                 | Timer::Silence(key) => self.peers.contains(key.0),
-                Timer::Keyframe(id) => self.tracks.get(id).is_some(),
+                Timer::Keyframe(id, _) => self.tracks.get(id).is_some(),
                 Timer::Report => true,
             };
             assert!(alive, "{timer:?} is of nobody");

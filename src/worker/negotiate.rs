@@ -58,7 +58,8 @@ impl Worker {
 
     fn negotiate(&mut self, letter: OfferLetter, now: Instant) -> Result<Answer, String> {
         let offer = sdp::gate_offer(&letter.sdp).map_err(|e| e.to_string())?;
-        let Some(parsed) = contained(|| SdpOffer::from_sdp_string(&offer.text)) else {
+        let plain = sdp::without_simulcast(&offer.text);
+        let Some(parsed) = contained(|| SdpOffer::from_sdp_string(&plain)) else {
             self.counters.transport_faults += 1;
             return Err(UNANSWERABLE.into());
         };
@@ -182,6 +183,7 @@ impl Worker {
         let mut tracks = Vec::new();
         let mut slots = Vec::new();
         let peer = &mut self.peers[key.0];
+        let rids = sdp::encodings(&peer.offer);
         let mut old_slots = std::mem::take(&mut peer.slots);
         for (line, name) in mids.iter().enumerate() {
             let line = Line(line as u16);
@@ -204,6 +206,10 @@ impl Worker {
                     kind,
                     source: description.map_or(Source::of(kind), |d| d.source),
                     muted: description.is_some_and(|d| d.muted),
+                    rids: rids
+                        .iter()
+                        .find(|(of, _)| of == name)
+                        .map_or_else(Vec::new, |(_, r)| r.clone()),
                 });
             }
             if direction.is_sending()
@@ -265,6 +271,7 @@ impl Worker {
         };
         let mut text = sdp::in_offered_order(&answer, &peer.offer);
         text = sdp::with_declared(&text, &peer.offer);
+        text = sdp::with_simulcast(&text, &sdp::encodings(&peer.offer));
         text = sdp::with_candidates_everywhere(&text);
         if matches!(peer.role, Role::Whep { only: Some(_) }) {
             text = sdp::with_stream(&text, "trackyard");

@@ -38,7 +38,7 @@ pub struct Peer {
     pub fingerprint: String,
     /// Our current ICE credentials.
     pub credentials: IceCreds,
-    /// The last offer, as it was given to `str0m`.
+    /// The last offer, as it passed the gate.
     pub offer: String,
     pub paths: Paths,
     /// What the handshake agreed on, once it is done.
@@ -90,6 +90,8 @@ pub struct PeerTrack {
     pub kind: Kind,
     pub source: Source,
     pub muted: bool,
+    /// Of its encodings (RFC 8853); empty if there is but one.
+    pub rids: Vec<String>,
 }
 
 impl Peer {

@@ -67,8 +67,8 @@ impl Worker {
         }) {
             self.counters.nacks_sent += 1;
         }
-        while let Some(track) = self.peers[key.0].streams.take_given_up() {
-            self.want_own_keyframe(track, now);
+        while let Some(place) = self.peers[key.0].streams.take_given_up() {
+            self.want_own_keyframe(place, now);
         }
     }
 
@@ -113,7 +113,8 @@ impl Worker {
             let mut count = 0;
             for slot in slots.iter_mut().skip(at) {
                 at += 1;
-                let anchor = slot.track.and_then(|track| self.tracks.get(track.id)?.anchor);
+                let track = slot.track.and_then(|track| self.tracks.get(track.id));
+                let anchor = track.and_then(|track| slot.present(&track.encodings)?.anchor);
                 if let Some(info) = slot.sender_info(anchor, &clock, now) {
                     rtcp::sender_report(out, slot.agreed.ssrc, &info, []);
                     rtcp::source_description(out, slot.agreed.ssrc, &slot.agreed.cname);

@@ -10,16 +10,18 @@ use super::transmits::Transmits;
 use crate::base::counters::{Counters, DropReason};
 use crate::base::limits::DATAGRAM_OUT_BYTES_MAX;
 use crate::base::rng::Rng;
-use crate::media::clock::Anchor;
+use crate::media::clock::StreamAnchor;
+use crate::media::encoding::{Choice, Encoding};
 use crate::media::extensions::ExtensionIds;
 use crate::media::keyframes::REPEAT_AFTER;
 use crate::media::packet::Packet;
 use crate::media::resend::ResendBudget;
-use crate::media::rewrite::{Rewriter, Rewritten};
+use crate::media::rewrite::{Outcome, Rewriter, Rewritten};
 use crate::media::srtp::Outbound;
 use crate::media::transport_cc::SendHistory;
 use crate::room::mail::TrackRef;
 use crate::wire::codec::{Codec, Kind};
+use crate::wire::frame::Layer;
 use crate::wire::rtcp::SenderInfo;
 use crate::wire::rtp::{Fixed, Writer};
 
@@ -60,6 +62,13 @@ pub struct Slot {
     /// The last two sender reports, of which one may still be on its way: what their receiver calls
     /// them, and when they left.
     pub reported: [Option<(u32, Instant)>; 2],
+    /// What of its track is to be sent; `None`: nothing.
+    wanted: Option<Choice>,
+    /// The encoding that is sent, and which of its packets, by their count, is next.
+    present: Option<(u8, u64)>,
+    /// From which packet of the wanted encoding on a keyframe is looked for; `None`: from those of
+    /// this turn.
+    watched: Option<u64>,
     rewriter: Rewriter,
     /// Of the next retransmission, extended.
     rtx_seq: u64,
@@ -91,8 +100,8 @@ pub struct Sending<'a> {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sent {
     pub packets: u64,
-    /// A keyframe must be asked for (again).
-    pub wants_keyframe: bool,
+    /// A keyframe of that encoding must be asked for (again).
+    pub wants_keyframe: Option<u8>,
 }
 
 impl Slot {
@@ -104,6 +113,9 @@ impl Slot {
             agreed,
             track: None,
             reported: [None; 2],
+            wanted: None,
+            present: None,
+            watched: None,
             rewriter: Rewriter::new((chance >> 32) as u16, chance as u32),
             rtx_seq: more & 0x7fff,
             packets: 0,
@@ -121,20 +133,50 @@ impl Slot {
     /// Puts another track (or none) in.
     pub fn assign(&mut self, track: Option<TrackRef>) {
         self.track = track;
-        self.rewriter.restart();
-        self.asked = None;
+        self.wanted = track.map(|_| Choice { encoding: 0, layer: Layer::HIGHEST });
+        self.begin_anew();
     }
 
-    /// Whether a keyframe must be asked for now: nothing can be shown, and nobody asked lately.
-    pub fn ask(&mut self, now: Instant) -> bool {
-        let needs = self.agreed.kind == Kind::Video
-            && self.track.is_some()
-            && self.rewriter.awaits_keyframe();
+    fn begin_anew(&mut self) {
+        self.rewriter.restart();
+        (self.present, self.watched, self.asked) = (None, None, None);
+    }
+
+    /// Says what of its track is to be sent from now on, or as soon as a decoder can follow;
+    /// `None`: nothing.
+    pub fn choose(&mut self, choice: Option<Choice>) {
+        let encoding = |choice: Option<Choice>| choice.map(|choice| choice.encoding);
+        if encoding(choice) != encoding(self.wanted) {
+            (self.watched, self.asked) = (None, None);
+        }
+        self.wanted = choice;
+        if choice.is_none() {
+            self.begin_anew();
+        }
+    }
+
+    /// The encoding that is to be sent.
+    pub fn wanted(&self) -> Option<u8> {
+        self.wanted.map(|choice| choice.encoding)
+    }
+
+    /// Of its track's encodings, the one that is sent.
+    pub fn present<'e>(&self, encodings: &'e [Encoding]) -> Option<&'e Encoding> {
+        let (number, _) = self.present?;
+        encodings.get(usize::from(number))
+    }
+
+    /// Of which encoding a keyframe must be asked for now: without one, what is wanted cannot be
+    /// shown, and nobody asked lately.
+    pub fn ask(&mut self, now: Instant) -> Option<u8> {
+        let wanted = self.wanted.filter(|_| self.agreed.kind == Kind::Video)?;
+        let is_present = self.present.is_some_and(|(number, _)| number == wanted.encoding);
+        let needs = !is_present || self.rewriter.needs_keyframe(wanted.layer);
         let due = self.asked.is_none_or(|at| now.saturating_duration_since(at) >= REPEAT_AFTER);
         if needs && due {
             self.asked = Some(now);
         }
-        needs && due
+        (needs && due).then_some(wanted.encoding)
     }
 
     /// The codecs that it may carry.
@@ -147,59 +189,124 @@ impl Slot {
         (best.codec.accepts(sent) > 0).then_some(*best)
     }
 
-    /// Writes packets of its track, in the order given.
-    pub fn send<'p>(
-        &mut self,
-        packets: impl Iterator<Item = Packet<'p>>,
-        to: &mut Sending<'_>,
-    ) -> Sent {
+    /// Writes what came of its track.
+    pub fn send(&mut self, encodings: &[Encoding], to: &mut Sending<'_>) -> Sent {
         let mut sent = Sent::default();
-        for packet in packets {
-            let Some(codec) = self.codec(packet.head.codec) else {
-                to.counters.drop(DropReason::Codec, 1);
-                continue;
-            };
-            let rewritten = match self.rewriter.rewrite(&packet) {
-                Ok(rewritten) => rewritten,
-                Err(reason) => {
-                    to.counters.drop(reason, 1);
-                    sent.wants_keyframe |=
-                        reason == DropReason::AwaitingKeyframe && self.ask(to.now);
-                    continue;
-                }
-            };
-            let fixed = Fixed {
-                payload_type: codec.payload_type,
-                marker: packet.head.marker,
-                seq: rewritten.seq as u16,
-                timestamp: rewritten.timestamp,
-                ssrc: self.agreed.ssrc,
-            };
-            let place = Place { fixed, index: rewritten.seq, original: None };
-            if let Some(bytes) = self.write(&packet, &rewritten, place, to) {
-                self.packets = self.packets.wrapping_add(1);
-                self.bytes = self.bytes.wrapping_add(packet.payload.len() as u32);
-                sent.packets += 1;
-                if self.agreed.kind == Kind::Video {
-                    to.resends.earn(bytes);
+        let Some(wanted) = self.wanted else { return sent };
+        self.send_present(encodings, wanted, to, &mut sent);
+        if self.present.is_none_or(|(number, _)| number != wanted.encoding)
+            && let Some(begins) = self.find_keyframe(encodings, wanted, to)
+        {
+            self.turn_to(encodings, wanted, begins);
+            // Packets that overtook the keyframe's first are behind it in number, not in time.
+            let cache = self.present(encodings).map(|encoding| &encoding.cache);
+            if let Some((cache, first)) = cache.and_then(|cache| Some((cache, cache.at(begins)?))) {
+                sent.packets += self.pass(&first, wanted.layer, to);
+                let early = (begins.saturating_sub(OVERTAKING_MAX)..begins)
+                    .filter_map(|number| cache.at(number))
+                    .filter(|p| p.head.ssrc == first.head.ssrc && p.head.seq > first.head.seq);
+                for packet in early {
+                    sent.packets += self.pass(&packet, wanted.layer, to);
                 }
             }
+            self.send_present(encodings, wanted, to, &mut sent);
         }
+        sent.wants_keyframe = self.ask(to.now);
         sent
+    }
+
+    fn send_present(
+        &mut self,
+        encodings: &[Encoding],
+        wanted: Choice,
+        to: &mut Sending<'_>,
+        sent: &mut Sent,
+    ) {
+        let Some((number, next)) = self.present else { return };
+        let Some(encoding) = encodings.get(usize::from(number)) else { return };
+        // Of an encoding that is to be left, all of what was chosen of it.
+        let layer =
+            if number == wanted.encoding { Some(wanted.layer) } else { self.rewriter.target() };
+        let cache = &encoding.cache;
+        for packet in (next.max(cache.first())..cache.end()).filter_map(|n| cache.at(n)) {
+            sent.packets += self.pass(&packet, layer.unwrap_or(wanted.layer), to);
+        }
+        self.present = Some((number, cache.end()));
+    }
+
+    /// The first packet of the wanted encoding with which a decoder can begin.
+    fn find_keyframe(
+        &mut self,
+        encodings: &[Encoding],
+        wanted: Choice,
+        to: &mut Sending<'_>,
+    ) -> Option<u64> {
+        let cache = &encodings.get(usize::from(wanted.encoding))?.cache;
+        let fresh = cache.end() - cache.fresh_count() as u64;
+        let from = self.watched.replace(cache.end()).unwrap_or(fresh).max(cache.first());
+        let begins = |n: &u64| cache.at(*n).is_some_and(|packet| packet.head.starts_keyframe);
+        let found = (from..cache.end()).find(begins);
+        if self.present.is_none() {
+            let waited = found.unwrap_or(cache.end()) - from;
+            to.counters.drop(DropReason::AwaitingKeyframe, waited);
+        }
+        found
+    }
+
+    /// What is sent from now on is the wanted encoding, from a packet on.
+    fn turn_to(&mut self, encodings: &[Encoding], wanted: Choice, begins: u64) {
+        let anchor = |encoding: Option<&Encoding>| encoding.and_then(|encoding| encoding.anchor);
+        let before = anchor(self.present(encodings));
+        self.present = Some((wanted.encoding, begins + 1));
+        self.rewriter.switch(before, anchor(self.present(encodings)));
+        self.watched = None;
+    }
+
+    /// Writes a packet, if it is to be sent; how many were.
+    fn pass(&mut self, packet: &Packet<'_>, wanted: Layer, to: &mut Sending<'_>) -> u64 {
+        let Some(codec) = self.codec(packet.head.codec) else {
+            to.counters.drop(DropReason::Codec, 1);
+            return 0;
+        };
+        let (rewritten, packet) = match self.rewriter.rewrite(packet, wanted) {
+            Outcome::Send(rewritten) => (rewritten, *packet),
+            Outcome::Fill(rewritten) => {
+                (rewritten, Packet { payload: &[], descriptor: &[], ..*packet })
+            }
+            Outcome::Skip(reason) => {
+                to.counters.drop(reason, 1);
+                return 0;
+            }
+        };
+        let fixed = Fixed {
+            payload_type: codec.payload_type,
+            marker: rewritten.marker,
+            seq: rewritten.seq as u16,
+            timestamp: rewritten.timestamp,
+            ssrc: self.agreed.ssrc,
+        };
+        let place = Place { fixed, index: rewritten.seq, original: None };
+        let Some(bytes) = self.write(&packet, &rewritten, place, to) else { return 0 };
+        self.packets = self.packets.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add(packet.payload.len() as u32);
+        if self.agreed.kind == Kind::Video {
+            to.resends.earn(bytes);
+        }
+        1
     }
 
     /// What a sender report says, if something was sent since the last; it counts as reported.
     /// `anchor`: which timestamp of the publisher's stream stands for which moment, if it said so.
     pub fn sender_info(
         &mut self,
-        anchor: Option<(u32, Anchor)>,
+        anchor: Option<StreamAnchor>,
         clock: &Clock,
         now: Instant,
     ) -> Option<SenderInfo> {
         if self.packets == self.reported_packets {
             return None;
         }
-        let said = anchor.and_then(|(ssrc, anchor)| {
+        let said = anchor.and_then(|StreamAnchor { ssrc, anchor, .. }| {
             let timestamp = anchor.timestamp_at(now, self.rewriter.clock_hz()?);
             self.rewriter.timestamp(ssrc, timestamp)
         });
@@ -230,7 +337,7 @@ impl Slot {
         }
         let fixed = Fixed {
             payload_type,
-            marker: packet.head.marker,
+            marker: rewritten.marker,
             seq: self.rtx_seq as u16,
             timestamp: rewritten.timestamp,
             ssrc,
@@ -288,6 +395,8 @@ impl Slot {
     }
 }
 
+/// A keyframe's packets that came before its first and are still found: more than paths reorder.
+const OVERTAKING_MAX: u64 = 64;
 /// A retransmission's headers, tag and original sequence number: more than it has of them.
 const RESEND_OVERHEAD_BYTES: usize = 12 + 4 + 48 + 2 + 16;
 

@@ -8,7 +8,7 @@ use super::peer::PeerTrack;
 use crate::base::counters::DropReason;
 use crate::base::ids::TrackId;
 use crate::base::limits::STREAMS_PER_PEER_MAX;
-use crate::media::clock::{Anchor, PublisherClock, StreamClock};
+use crate::media::clock::{PublisherClock, StreamAnchor, StreamClock};
 use crate::media::extensions::{ExtensionIds, Received};
 use crate::media::nack::Missing;
 use crate::media::packet::{Head, Packet};
@@ -16,6 +16,7 @@ use crate::media::reception::Reception;
 use crate::media::srtp::{Inbound, ReceiveIndex};
 use crate::media::transport_cc::Arrivals;
 use crate::wire::codec::{Codec, Kind};
+use crate::wire::frame::Frame;
 use crate::wire::payload;
 use crate::wire::rtcp::{self, ReportBlock, SenderInfo};
 use crate::wire::rtp::Header;
@@ -61,8 +62,8 @@ struct Stream {
     /// Which of all that began it is: one that was forgotten and comes back is another.
     number: u32,
     index: ReceiveIndex,
-    /// The m-line's track, as soon as it is known.
-    track: Option<TrackId>,
+    /// The m-line's track and which of its encodings, as soon as they are known.
+    place: Option<(TrackId, u8)>,
     /// It carries retransmissions of another one.
     is_rtx: bool,
     reception: Reception,
@@ -107,7 +108,7 @@ impl Streams {
             }
         }
         (self.ids, self.announced) = (ids, announced);
-        self.list.iter_mut().for_each(|stream| stream.track = None);
+        self.list.iter_mut().for_each(|stream| stream.place = None);
     }
 
     /// What a payload type was negotiated for.
@@ -153,7 +154,7 @@ impl Streams {
             ssrc,
             number: self.begun,
             index: ReceiveIndex::default(),
-            track: None,
+            place: None,
             is_rtx: false,
             reception: Reception::default(),
             missing: Missing::default(),
@@ -188,7 +189,7 @@ impl Streams {
         }
         let end = header.payload_end(packet).ok_or(DropReason::RtpForged)?;
         let payload = packet.get(header.bytes..end).ok_or(DropReason::RtpForged)?;
-        let track = self.track(&header, said.mid, tracks).ok_or(DropReason::UnknownStream)?;
+        let place = self.place(&header, &said, tracks).ok_or(DropReason::UnknownStream)?;
         let (ssrc, seq, codec, payload) = match self.payload_type(header.payload_type) {
             PayloadType::Media { codec, repeats } => {
                 if let Some(stream) = self.list.iter_mut().find(|s| s.ssrc == header.ssrc) {
@@ -206,7 +207,7 @@ impl Streams {
                 let ([high, low], payload) =
                     payload.split_first_chunk().ok_or(DropReason::RtxUnused)?;
                 let seq = u16::from_be_bytes([*high, *low]);
-                let (ssrc, seq) = self.repaired(track, header.ssrc, seq, now)?;
+                let (ssrc, seq) = self.repaired(place, header.ssrc, seq, now)?;
                 (ssrc, seq, codec, payload)
             }
             PayloadType::Unknown => return Err(DropReason::Codec),
@@ -217,14 +218,17 @@ impl Streams {
         if starts_keyframe {
             stream.missing.keyframe(seq);
         }
+        let (track, encoding) = place;
         let head = Head {
             ssrc,
+            encoding,
             take: stream.number,
             seq,
             timestamp: header.timestamp,
             marker: header.marker,
             codec,
             starts_keyframe,
+            frame: Frame::plain(starts_keyframe),
             counters: payload::counters(codec, payload),
             extensions: said.passing,
             received: now,
@@ -235,17 +239,17 @@ impl Streams {
     /// The original of a retransmission: its stream and number, unless it is there already.
     fn repaired(
         &mut self,
-        track: TrackId,
+        place: (TrackId, u8),
         rtx: u32,
         seq: u16,
         now: Instant,
     ) -> Result<(u32, u64), DropReason> {
         let named = self.announced.iter().find(|a| a.rtx == Some(rtx)).map(|a| a.ssrc);
-        let ssrc = named.or_else(|| self.newest(track)).ok_or(DropReason::RtxUnused)?;
+        let ssrc = named.or_else(|| self.newest(place)).ok_or(DropReason::RtxUnused)?;
         let original = self
             .list
             .iter_mut()
-            .find(|stream| stream.ssrc == ssrc && stream.track == Some(track) && !stream.is_rtx);
+            .find(|stream| stream.ssrc == ssrc && stream.place == Some(place) && !stream.is_rtx);
         let original = original.ok_or(DropReason::RtxUnused)?;
         let index = original.index.guess(seq).ok_or(DropReason::RtxUnused)?;
         original.index.accept(index);
@@ -254,19 +258,19 @@ impl Streams {
     }
 
     /// The track of a packet's stream (RFC 9143 §9.2): by what was announced, by its MID, or
-    /// because its payload type can be of no other.
-    fn track(
+    /// because its payload type can be of no other. Of which encoding, only its RID tells.
+    fn place(
         &mut self,
         header: &Header,
-        mid: Option<&[u8]>,
+        said: &Received<'_>,
         tracks: &[PeerTrack],
-    ) -> Option<TrackId> {
-        let known = self.list.iter().find(|stream| stream.ssrc == header.ssrc)?.track;
+    ) -> Option<(TrackId, u8)> {
+        let known = self.list.iter().find(|stream| stream.ssrc == header.ssrc)?.place;
         if known.is_some() {
             return known;
         }
         let by_mid = || {
-            let mid = Mid::from(std::str::from_utf8(mid?).ok()?);
+            let mid = Mid::from(std::str::from_utf8(said.mid?).ok()?);
             tracks.iter().find(|track| track.mid == mid)
         };
         let announced = || {
@@ -283,19 +287,24 @@ impl Streams {
             let mut of_kind = tracks.iter().filter(|track| track.kind == kind);
             of_kind.next().filter(|_| of_kind.next().is_none())
         };
-        let track = by_mid().or_else(announced).or_else(only)?.id;
+        let track = by_mid().or_else(announced).or_else(only)?;
+        let encoding = match track.rids.is_empty() {
+            true => 0,
+            false => track.rids.iter().position(|rid| Some(rid.as_bytes()) == said.rid)?,
+        };
+        let place = (track.id, encoding as u8);
         let stream = self.list.iter_mut().find(|stream| stream.ssrc == header.ssrc)?;
-        stream.track = Some(track);
+        stream.place = Some(place);
         let payload_type = self.payload_types.get(usize::from(header.payload_type));
         stream.is_rtx = matches!(payload_type, Some(PayloadType::Rtx { .. }));
-        Some(track)
+        Some(place)
     }
 
-    /// The stream of a track that sends media now: the one of which something came last, since a
-    /// client that changed its SSRC has left the others.
-    pub fn newest(&self, track: TrackId) -> Option<u32> {
-        let of_track = |stream: &&Stream| stream.track == Some(track) && !stream.is_rtx;
-        self.list.iter().filter(of_track).max_by_key(|stream| stream.last).map(|s| s.ssrc)
+    /// The stream of a track's encoding that sends media now: the one of which something came last,
+    /// since a client that changed its SSRC has left the others.
+    pub fn newest(&self, place: (TrackId, u8)) -> Option<u32> {
+        let of_it = |stream: &&Stream| stream.place == Some(place) && !stream.is_rtx;
+        self.list.iter().filter(of_it).max_by_key(|stream| stream.last).map(|s| s.ssrc)
     }
 
     /// When something is to be said of them: what is missing, or what came.
@@ -325,12 +334,12 @@ impl Streams {
         out.len() > start
     }
 
-    /// A track of which something was given up: only a keyframe mends that.
-    pub fn take_given_up(&mut self) -> Option<TrackId> {
+    /// A track's encoding of which something was given up: only a keyframe mends that.
+    pub fn take_given_up(&mut self) -> Option<(TrackId, u8)> {
         let mut given_up = self
             .list
             .iter_mut()
-            .filter_map(|stream| stream.missing.take_given_up().then_some(stream.track).flatten());
+            .filter_map(|stream| stream.missing.take_given_up().then_some(stream.place).flatten());
         given_up.next()
     }
 
@@ -364,9 +373,13 @@ impl Streams {
     /// Which timestamp stands for which moment in each stream of a track that was reported. A
     /// report of one may tell that the client's clock was read wrongly for all: unless all are told
     /// anew, voice and picture come apart until the next report of the other.
-    pub fn anchors(&self) -> impl Iterator<Item = (TrackId, u32, Anchor)> {
+    pub fn anchors(&self) -> impl Iterator<Item = (TrackId, StreamAnchor)> {
         let media = self.list.iter().filter(|stream| !stream.is_rtx);
-        media.filter_map(|s| Some((s.track?, s.ssrc, s.clock.anchor(&self.clock)?)))
+        media.filter_map(|s| {
+            let (track, encoding) = s.place?;
+            let anchor = s.clock.anchor(&self.clock)?;
+            Some((track, StreamAnchor { encoding, ssrc: s.ssrc, anchor }))
+        })
     }
 
     /// How many are known.
@@ -378,6 +391,7 @@ impl Streams {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::clock::Anchor;
     use std::time::Duration;
 
     /// Reports of voice and picture that were captured together, of which the first come late.
@@ -388,7 +402,7 @@ mod tests {
         let mut streams = Streams::default();
         for (ssrc, is_rtx) in [(1, false), (2, false), (3, true)] {
             let stream = streams.begin(ssrc, start).expect("there is room");
-            (stream.track, stream.is_rtx) = (Some(TrackId(u64::from(ssrc.min(2)))), is_rtx);
+            (stream.place, stream.is_rtx) = (Some((TrackId(u64::from(ssrc.min(2))), 0)), is_rtx);
         }
         assert_eq!(streams.anchors().count(), 0);
         for (ssrc, at, comes) in [(1, 0, 400), (2, 0, 380), (3, 0, 390), (1, 1_000, 1_020)] {
@@ -396,10 +410,13 @@ mod tests {
             let info = SenderInfo { ntp, timestamp, ..SenderInfo::default() };
             streams.sender_report(ssrc, &info, start + ms(comes));
         }
-        let anchors: Vec<(TrackId, u32, Anchor)> = streams.anchors().collect();
-        let anchor = |at, timestamp| Anchor { at: start + ms(at), timestamp };
+        let anchors: Vec<(TrackId, StreamAnchor)> = streams.anchors().collect();
+        let anchor = |ssrc, at, timestamp| {
+            let anchor = Anchor { at: start + ms(at), timestamp };
+            (TrackId(u64::from(ssrc)), StreamAnchor { encoding: 0, ssrc, anchor })
+        };
         // The report that took 20 ms tells when the others were made, too.
-        let expected = [(TrackId(1), 1, anchor(1_020, 90_000)), (TrackId(2), 2, anchor(20, 0))];
+        let expected = [anchor(1, 1_020, 90_000), anchor(2, 20, 0)];
         assert_eq!(anchors, expected);
     }
 }

@@ -9,8 +9,10 @@ use super::handoff::Handoff;
 use super::mux::PeerKey;
 use super::slot::Line;
 use crate::base::ids::{TrackId, WorkerId};
+use crate::base::limits::ENCODINGS_MAX;
 use crate::media::cache::{PacketCache, Stored};
-use crate::media::clock::Anchor;
+use crate::media::clock::StreamAnchor;
+use crate::media::encoding::Encoding;
 use crate::media::keyframes::KeyframeRequests;
 use crate::media::packet::Packet;
 use crate::wire::codec::{Codec, Kind};
@@ -20,11 +22,27 @@ use crate::wire::codec::{Codec, Kind};
 pub struct Track {
     pub id: TrackId,
     pub origin: Origin,
+    pub kind: Kind,
     pub subscribers: Vec<(PeerKey, Line)>,
-    /// Packets of this turn, and those that may be asked for again.
-    pub cache: PacketCache,
-    /// Of the stream with that SSRC: which timestamp stands for which moment.
-    pub anchor: Option<(u32, Anchor)>,
+    /// Those of which something came, and those before them.
+    pub encodings: Vec<Encoding>,
+}
+
+impl Track {
+    /// How many packets of this turn there are.
+    pub fn fresh_count(&self) -> usize {
+        self.encodings.iter().map(|encoding| encoding.cache.fresh_count()).sum()
+    }
+
+    /// Which of its encodings; made if there was none. At most [`ENCODINGS_MAX`].
+    fn encoding(&mut self, number: u8) -> Option<&mut Encoding> {
+        let number = usize::from(number);
+        if number >= self.encodings.len() && number < ENCODINGS_MAX {
+            let repeats = self.kind == Kind::Video;
+            self.encodings.resize_with(number + 1, || Encoding::new(repeats));
+        }
+        self.encodings.get_mut(number)
+    }
 }
 
 /// Where a track's packets come from.
@@ -43,7 +61,8 @@ pub struct Local {
     pub kind: Kind,
     /// Workers that have subscribers, each of which gets one copy.
     pub relays: Vec<WorkerId>,
-    pub keyframes: KeyframeRequests,
+    /// Of each encoding.
+    pub keyframes: [KeyframeRequests; ENCODINGS_MAX],
     /// As the room was told.
     pub codec: Option<Codec>,
     /// Nothing of it is forwarded.
@@ -72,7 +91,7 @@ impl Tracks {
             peer,
             kind,
             relays: Vec::new(),
-            keyframes: KeyframeRequests::default(),
+            keyframes: Default::default(),
             codec: None,
             muted: false,
             take: 0,
@@ -82,8 +101,7 @@ impl Tracks {
     }
 
     fn insert(&mut self, id: TrackId, kind: Kind, origin: Origin) -> TrackKey {
-        let cache = PacketCache::new(kind == Kind::Video);
-        let track = Track { id, origin, subscribers: Vec::new(), cache, anchor: None };
+        let track = Track { id, origin, kind, subscribers: Vec::new(), encodings: Vec::new() };
         let key = TrackKey(self.tracks.insert(track));
         self.by_id.insert(id, key);
         key
@@ -134,13 +152,15 @@ impl Tracks {
     }
 
     /// Which timestamp of a track's stream stands for which moment, for all who receive it.
-    pub fn anchor(&mut self, id: TrackId, ssrc: u32, anchor: Anchor, out: &mut Handoff) {
+    pub fn anchor(&mut self, id: TrackId, anchor: StreamAnchor, out: &mut Handoff) {
         let Some(track) = self.get_mut(id) else { return };
-        track.anchor = Some((ssrc, anchor));
+        if let Some(encoding) = track.encoding(anchor.encoding) {
+            encoding.anchor = Some(anchor);
+        }
         if let Origin::Local(local) = &track.origin {
             for worker in &local.relays {
                 if let Some(batch) = out.packets(*worker) {
-                    batch.anchor(id, ssrc, anchor);
+                    batch.anchor(id, anchor);
                 }
             }
         }
@@ -167,27 +187,39 @@ impl Tracks {
     /// Keeps a packet for the end of the turn; `false` if nobody knows the track, or it has no
     /// place for it.
     pub fn push(&mut self, id: TrackId, packet: &Packet<'_>) -> bool {
-        self.put(id, |cache| cache.push(packet))
+        self.put(id, packet.head.encoding, |cache| cache.push(packet))
     }
 
     /// The same with a packet that gives up its buffer for another.
     pub fn exchange(&mut self, id: TrackId, packet: &mut Stored) -> bool {
-        self.put(id, |cache| cache.exchange(packet))
+        self.put(id, packet.read().head.encoding, |cache| cache.exchange(packet))
     }
 
-    fn put(&mut self, id: TrackId, put: impl FnOnce(&mut PacketCache) -> bool) -> bool {
+    fn put(
+        &mut self,
+        id: TrackId,
+        encoding: u8,
+        put: impl FnOnce(&mut PacketCache) -> bool,
+    ) -> bool {
         let Some(key) = self.by_id.get(&id).copied() else {
             return false;
         };
         let Some(track) = self.tracks.get_mut(key.0) else {
             return false;
         };
-        let is_first = track.cache.fresh_count() == 0;
-        let kept = put(&mut track.cache);
+        let is_first = track.fresh_count() == 0;
+        let kept = track.encoding(encoding).is_some_and(|encoding| put(&mut encoding.cache));
         if kept && is_first {
             self.dirty.push(key);
         }
         kept
+    }
+
+    /// Whether anything of a track's encoding came.
+    pub fn has_begun(&self, id: TrackId, encoding: u8) -> bool {
+        let encodings = self.get(id).map(|track| &track.encodings);
+        let encoding = encodings.and_then(|all| all.get(usize::from(encoding)));
+        encoding.is_some_and(|encoding| encoding.cache.end() > 0)
     }
 
     /// The tracks that got something in this turn.
@@ -199,7 +231,7 @@ impl Tracks {
     pub fn settle(&mut self) {
         for key in self.dirty.drain(..) {
             if let Some(track) = self.tracks.get_mut(key.0) {
-                track.cache.settle();
+                track.encodings.iter_mut().for_each(|encoding| encoding.cache.settle());
             }
         }
     }
