@@ -18,7 +18,7 @@ macro_rules! asset {
 }
 
 /// Path below the root, media type, bytes.
-const FILES: [(&str, &str, &[u8]); 25] = [
+const FILES: [(&str, &str, &[u8]); 26] = [
     asset!("index.html", HTML),
     asset!("style.css", CSS),
     asset!("app.js", JAVASCRIPT),
@@ -35,6 +35,7 @@ const FILES: [(&str, &str, &[u8]); 25] = [
     asset!("trackyard.js", JAVASCRIPT),
     asset!("sdk/capture.js", JAVASCRIPT),
     asset!("sdk/errors.js", JAVASCRIPT),
+    asset!("sdk/layers.js", JAVASCRIPT),
     asset!("sdk/peer.js", JAVASCRIPT),
     asset!("sdk/publications.js", JAVASCRIPT),
     asset!("sdk/room.js", JAVASCRIPT),

@@ -1,6 +1,7 @@
 // The peer connection: one negotiation at a time, slots to receive in, and ICE brought back.
 
 import { TrackyardError, lost } from './errors.js';
+import { encodingsFor } from './layers.js';
 import {
   codecFirst, prefer, receivable, sections, sendingMids, udpAddresses, withoutOrphans,
 } from './sdp.js';
@@ -105,6 +106,9 @@ export class Peer {
     publication.transceiver = this.pc.addTransceiver(track ?? kind, {
       direction: 'sendonly',
       streams: [publication.stream],
+      ...(kind === 'video' && {
+        sendEncodings: encodingsFor(publication.source, track, this.#host.codec),
+      }),
     });
     if (kind === 'video') {
       prefer(publication.transceiver, (codecs) => codecFirst(codecs, this.#host.codec));

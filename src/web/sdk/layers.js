@@ -1,0 +1,43 @@
+// Layers: in which sizes and rates a picture is sent, so that each viewer gets what suits them.
+
+/** What a picture of that height is sent in at most, from the smallest on. */
+const LADDER = [
+  { rid: 'l', height: 180, maxBitrate: 180_000 },
+  { rid: 'm', height: 360, maxBitrate: 600_000 },
+  { rid: 'h', height: 720, maxBitrate: 2_000_000 },
+];
+/** Each size is half the next one's; below this height no smaller one is worth its bits. */
+const HEIGHT_MIN = 150;
+/** Frame rates in one stream: full, a half, a quarter. */
+const FRAME_RATES = 'L1T3';
+/** Codecs that carry sizes and frame rates in one stream. */
+const SCALABLE = { vp9: 'L3T3_KEY', av1: 'L3T3_KEY' };
+/** A window's text needs its size; only its frame rate may be lowered. */
+const SCREEN = { maxBitrate: 2_500_000, maxFramerate: 15, scalabilityMode: FRAME_RATES };
+
+/** Whether the browser says that it sends a codec so. */
+function canSend(codec, mode) {
+  const codecs = RTCRtpSender.getCapabilities?.('video')?.codecs ?? [];
+  return codecs.some(({ mimeType, scalabilityModes }) => (
+    mimeType.toLowerCase() === `video/${codec}` && scalabilityModes?.includes(mode)));
+}
+
+/** `sendEncodings` for a picture: of several sizes, or of one that has layers inside. */
+export function encodingsFor(source, track, codec) {
+  if (source === 'screen') return [SCREEN];
+  const settings = track?.getSettings?.() ?? {};
+  const sides = [settings.width, settings.height].filter(Boolean);
+  const height = sides.length ? Math.min(...sides) : LADDER.at(-1).height;
+  const inside = SCALABLE[codec];
+  if (inside && canSend(codec, inside)) {
+    return [{ maxBitrate: LADDER.at(-1).maxBitrate, scalabilityMode: inside }];
+  }
+  const sizes = LADDER.map((step, at) => ({ ...step, by: 2 ** (LADDER.length - 1 - at) }))
+    .filter(({ by }) => by === 1 || height / by >= HEIGHT_MIN);
+  return sizes.map(({ rid, maxBitrate, by }) => ({
+    rid,
+    maxBitrate,
+    scaleResolutionDownBy: by,
+    ...(canSend(codec, FRAME_RATES) && { scalabilityMode: FRAME_RATES }),
+  }));
+}
