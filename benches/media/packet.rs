@@ -50,6 +50,7 @@ pub fn all(criterion: &mut Criterion<ThreadTime>) {
         let said = Received::read(&header, packet, &IDS);
         let payload = &packet[header.bytes..header.payload_end(packet).expect("not padded")];
         black_box((payload::starts_keyframe(Codec::Vp8, payload), said));
+        black_box(payload::frame(Codec::Vp8, payload));
         black_box(payload::counters(Codec::Vp8, payload));
     };
     bench.run(("parse", 1), &mut (), |_| (), read);
@@ -64,6 +65,7 @@ pub fn all(criterion: &mut Criterion<ThreadTime>) {
         marker: true,
         codec: Codec::Vp8,
         starts_keyframe: true,
+        frame: payload::frame(Codec::Vp8, &payload),
         counters: payload::counters(Codec::Vp8, &payload),
         extensions: Default::default(),
         received: now,

@@ -177,6 +177,7 @@ mod tests {
     use super::*;
     use crate::media::extensions::Extensions;
     use crate::wire::codec::Codec;
+    use crate::wire::frame::Frame;
     use crate::wire::payload::Counters;
 
     fn head(seq: u64, received: Instant) -> Head {
@@ -188,6 +189,7 @@ mod tests {
             marker: false,
             codec: Codec::Vp8,
             starts_keyframe: false,
+            frame: Frame::plain(false),
             counters: Counters::default(),
             extensions: Extensions::default(),
             received,

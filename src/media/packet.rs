@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::extensions::Extensions;
 use crate::wire::codec::Codec;
+use crate::wire::frame::Frame;
 use crate::wire::payload::Counters;
 
 /// A publisher's packet, wherever its bytes are.
@@ -39,6 +40,8 @@ pub struct Head {
     pub codec: Codec,
     /// A decoder can begin here: the first packet of a keyframe; every packet of audio.
     pub starts_keyframe: bool,
+    /// Of which layers it is.
+    pub frame: Frame,
     /// As they stand in the payload.
     pub counters: Counters,
     pub extensions: Extensions,

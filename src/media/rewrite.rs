@@ -249,6 +249,7 @@ mod tests {
                 marker: true,
                 codec,
                 starts_keyframe: payload::starts_keyframe(codec, payload),
+                frame: payload::frame(codec, payload),
                 counters: payload::counters(codec, payload),
                 extensions: Extensions::default(),
                 received: at,

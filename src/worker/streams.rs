@@ -212,6 +212,8 @@ impl Streams {
             PayloadType::Unknown => return Err(DropReason::Codec),
         };
         let starts_keyframe = payload::starts_keyframe(codec, payload);
+        let mut frame = payload::frame(codec, payload);
+        frame.is_end |= header.marker;
         let stream = self.list.iter_mut().find(|stream| stream.ssrc == ssrc);
         let stream = stream.ok_or(DropReason::UnknownStream)?;
         if starts_keyframe {
@@ -225,6 +227,7 @@ impl Streams {
             marker: header.marker,
             codec,
             starts_keyframe,
+            frame,
             counters: payload::counters(codec, payload),
             extensions: said.passing,
             received: now,
