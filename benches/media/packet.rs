@@ -8,7 +8,7 @@ use trackyard::media::extensions::{ExtensionIds, Received};
 use trackyard::media::packet::{Head, Packet};
 use trackyard::media::rewrite::{Outcome, Rewriter};
 use trackyard::wire::codec::Codec;
-use trackyard::wire::frame::{Frame, Layer};
+use trackyard::wire::frame::Layer;
 use trackyard::wire::payload;
 use trackyard::wire::rtp::{Fixed, Header, Writer};
 
@@ -17,6 +17,8 @@ use super::machine::ThreadTime;
 const FIXED: Fixed = Fixed { payload_type: 96, marker: true, seq: 1, timestamp: 7, ssrc: 9 };
 const IDS: ExtensionIds = ExtensionIds {
     mid: 1,
+    rid: 0,
+    repaired_rid: 0,
     transport_sequence_number: 2,
     absolute_send_time: 3,
     audio_level: 0,
@@ -51,6 +53,7 @@ pub fn all(criterion: &mut Criterion<ThreadTime>) {
         let said = Received::read(&header, packet, &IDS);
         let payload = &packet[header.bytes..header.payload_end(packet).expect("not padded")];
         black_box((payload::starts_keyframe(Codec::Vp8, payload), said));
+        black_box(payload::frame(Codec::Vp8, payload));
         black_box(payload::counters(Codec::Vp8, payload));
     };
     bench.run(("parse", 1), &mut (), |_| (), read);
@@ -66,7 +69,7 @@ pub fn all(criterion: &mut Criterion<ThreadTime>) {
         marker: true,
         codec: Codec::Vp8,
         starts_keyframe: true,
-        frame: Frame::plain(true),
+        frame: payload::frame(Codec::Vp8, &payload),
         counters: payload::counters(Codec::Vp8, &payload),
         extensions: Default::default(),
         received: now,

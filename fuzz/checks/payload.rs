@@ -2,7 +2,8 @@
 //! changes nothing else, and more bytes behind a descriptor never change what it said.
 
 use trackyard::wire::codec::Codec;
-use trackyard::wire::payload::{starts_keyframe, vp8_counters, vp9_picture_id, write_picture_id};
+use trackyard::wire::frame::{Layer, Targets};
+use trackyard::wire::payload::{self, counters, frame, starts_keyframe, vp8, vp9};
 
 /// The first byte picks the codec, two more the picture id to write; the rest is the payload.
 pub fn check(data: &[u8]) {
@@ -15,11 +16,39 @@ pub fn check(data: &[u8]) {
     {
         assert!(starts, "more bytes unmade a keyframe");
     }
+    layers(codec, payload);
+    let longer = [payload, &[0xff]].concat();
     match codec {
-        Codec::Vp8 => vp8(payload, value),
-        Codec::Vp9 { .. } => vp9(payload, value),
-        _ => {}
+        Codec::Vp8 => {
+            let Some(said) = vp8::Descriptor::parse(payload) else { return };
+            assert!(said.bytes <= payload.len(), "a descriptor that was cut short");
+            assert_eq!(vp8::Descriptor::parse(&longer), Some(said));
+            written(codec, payload, said.bytes, value);
+        }
+        Codec::Vp9 { .. } => {
+            let Some(said) = vp9::Descriptor::parse(payload) else { return };
+            assert!(said.bytes <= payload.len(), "a descriptor that was cut short");
+            assert_eq!(vp9::Descriptor::parse(&longer), Some(said));
+            written(codec, payload, said.bytes, value);
+            for highest in 0..8 {
+                let (known, unknown) = (said.frame(Some(highest)), said.frame(None));
+                assert!(known.needed.without(unknown.needed).is_empty(), "more than all");
+                assert!(known.begins.without(unknown.begins).is_empty(), "more than all");
+            }
+        }
+        _ => assert_eq!(counters(codec, payload), payload::Counters::default()),
     }
+}
+
+/// Whoever begins with a frame needs it, but for a keyframe, which begins all.
+fn layers(codec: Codec, payload: &[u8]) {
+    let frame = frame(codec, payload);
+    assert_eq!(frame.begins == Targets::ALL, starts_keyframe(codec, payload));
+    assert!(frame.is_start || frame.begins.is_empty(), "begun in its midst");
+    let begins_in_vain = !frame.begins.without(frame.needed).is_empty();
+    assert!(!begins_in_vain || frame.begins == Targets::ALL, "begun by what is not forwarded");
+    assert!(frame.needed.has(frame.layer), "not needed by those of its own layer");
+    assert!(Layer::new(frame.layer.spatial, frame.layer.temporal).is_some());
 }
 
 /// Any byte is some codec.
@@ -34,29 +63,19 @@ pub fn codec_of(byte: u8) -> Codec {
     }
 }
 
-fn vp8(payload: &[u8], value: u16) {
-    let Some((counters, length)) = vp8_counters(payload) else { return };
-    assert!(length <= payload.len(), "a descriptor that was cut short");
-    let longer = [payload, &[0xff]].concat();
-    assert_eq!(vp8_counters(&longer), Some((counters, length)));
-    if let Some((offset, _)) = counters.tl0_pic_idx {
-        assert!(offset < length);
+/// Another picture id is written where one was, and nothing else comes of it.
+fn written(codec: Codec, payload: &[u8], descriptor: usize, value: u16) {
+    let before = counters(codec, payload);
+    if let Some((offset, _)) = before.tl0_pic_idx {
+        assert!(offset < descriptor);
     }
-    let Some(place) = counters.picture_id else { return };
-    assert!(place.0 + bytes_of(place.1) <= length);
+    let Some(place) = before.picture_id else { return };
+    assert!(place.0 + bytes_of(place.1) <= descriptor);
     let (written, rewritten) = write(payload, place, value);
-    let (again, still) = vp8_counters(&written).expect("a descriptor stays one");
-    assert_eq!(again.picture_id, Some(rewritten));
-    assert_eq!((again.tl0_pic_idx, still), (counters.tl0_pic_idx, length));
-    assert_eq!(starts_keyframe(Codec::Vp8, &written), starts_keyframe(Codec::Vp8, payload));
-}
-
-fn vp9(payload: &[u8], value: u16) {
-    let Some(place) = vp9_picture_id(payload) else { return };
-    assert!(place.0 + bytes_of(place.1) <= payload.len());
-    let (written, rewritten) = write(payload, place, value);
-    assert_eq!(vp9_picture_id(&written), Some(rewritten));
-    let codec = Codec::Vp9 { profile: 0 };
+    let after = counters(codec, &written);
+    assert_eq!(after.picture_id, Some(rewritten));
+    assert_eq!(after.tl0_pic_idx, before.tl0_pic_idx);
+    assert_eq!(frame(codec, &written), frame(codec, payload));
     assert_eq!(starts_keyframe(codec, &written), starts_keyframe(codec, payload));
 }
 
@@ -66,7 +85,7 @@ fn write(payload: &[u8], place: (usize, u32, u16), value: u16) -> (Vec<u8>, (usi
     let mask = (1u16 << bits) - 1;
     assert!(old <= mask);
     let mut written = payload.to_vec();
-    write_picture_id(&mut written, offset, bits, value);
+    payload::write_picture_id(&mut written, offset, bits, value);
     let end = offset + bytes_of(bits);
     assert_eq!((&written[..offset], &written[end..]), (&payload[..offset], &payload[end..]));
     (written, (offset, bits, value & mask))

@@ -12,7 +12,7 @@ use trackyard::media::packet::{Head, Packet};
 use trackyard::media::rewrite::{Outcome, Rewriter, Rewritten};
 use trackyard::wire::codec::Codec;
 use trackyard::wire::frame::{Frame, Layer};
-use trackyard::wire::payload::{self, starts_keyframe, vp8_counters, vp9_picture_id};
+use trackyard::wire::payload::{self, starts_keyframe};
 
 /// A packet with bytes of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Owned {
         let codec = self.head.codec;
         let head = Head {
             starts_keyframe: starts_keyframe(codec, payload),
-            frame: Frame::plain(starts_keyframe(codec, payload)),
+            frame: payload::frame(codec, payload),
             counters: payload::counters(codec, payload),
             received: now,
             ..self.head
@@ -332,18 +332,10 @@ fn ahead(a: u32, b: u32) -> i32 {
 
 /// Where a payload's counters stand.
 fn places(codec: Codec, payload: &[u8]) -> Vec<usize> {
-    let picture_id = |place: Option<(usize, u32, u16)>| {
-        place.map_or(0..0, |(at, bits, _)| at..at + bits.div_ceil(8) as usize)
-    };
-    match codec {
-        Codec::Vp8 => {
-            let (counters, _) = vp8_counters(payload).expect("our sources write descriptors");
-            let tl0 = counters.tl0_pic_idx.map(|(at, _)| at);
-            picture_id(counters.picture_id).chain(tl0).collect()
-        }
-        Codec::Vp9 { .. } => picture_id(vp9_picture_id(payload)).collect(),
-        _ => Vec::new(),
-    }
+    let counters = payload::counters(codec, payload);
+    let picture_id =
+        counters.picture_id.map_or(0..0, |(at, bits, _)| at..at + bits.div_ceil(8) as usize);
+    picture_id.chain(counters.tl0_pic_idx.map(|(at, _)| at)).collect()
 }
 
 fn frame_number(sent: &Left) -> Option<u16> {

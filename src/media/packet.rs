@@ -42,6 +42,7 @@ pub struct Head {
     pub codec: Codec,
     /// A decoder can begin here: the first packet of a keyframe; every packet of audio.
     pub starts_keyframe: bool,
+    /// Of which layers it is.
     pub frame: Frame,
     /// As they stand in the payload.
     pub counters: Counters,

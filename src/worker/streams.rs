@@ -16,7 +16,6 @@ use crate::media::reception::Reception;
 use crate::media::srtp::{Inbound, ReceiveIndex};
 use crate::media::transport_cc::Arrivals;
 use crate::wire::codec::{Codec, Kind};
-use crate::wire::frame::Frame;
 use crate::wire::payload;
 use crate::wire::rtcp::{self, ReportBlock, SenderInfo};
 use crate::wire::rtp::Header;
@@ -213,6 +212,8 @@ impl Streams {
             PayloadType::Unknown => return Err(DropReason::Codec),
         };
         let starts_keyframe = payload::starts_keyframe(codec, payload);
+        let mut frame = payload::frame(codec, payload);
+        frame.is_end |= header.marker;
         let stream = self.list.iter_mut().find(|stream| stream.ssrc == ssrc);
         let stream = stream.ok_or(DropReason::UnknownStream)?;
         if starts_keyframe {
@@ -228,7 +229,7 @@ impl Streams {
             marker: header.marker,
             codec,
             starts_keyframe,
-            frame: Frame::plain(starts_keyframe),
+            frame,
             counters: payload::counters(codec, payload),
             extensions: said.passing,
             received: now,

@@ -1,9 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::media::clock::Anchor;
+
 use crate::media::extensions::Extensions;
-use crate::wire::frame::{Frame, Targets};
 
 /// A packet with bytes of its own.
 #[derive(Clone)]
@@ -24,7 +23,7 @@ impl Owned {
             marker: true,
             codec,
             starts_keyframe: payload::starts_keyframe(codec, payload),
-            frame: Frame::plain(payload::starts_keyframe(codec, payload)),
+            frame: payload::frame(codec, payload),
             counters: payload::counters(codec, payload),
             extensions: Extensions::default(),
             received: at,
@@ -167,4 +166,128 @@ fn frame_numbers_of_the_dependency_descriptor_continue() {
     let c = send(&mut slot, &packet(900, 77)).unwrap();
     assert_eq!(number(&c), number(&b).wrapping_add(1));
     assert_eq!(c.descriptor[3], 1, "the rest passes as it is");
+}
+
+/// A picture of temporal layer `temporal`, in one packet.
+fn layered(number: u64, temporal: u8, is_sync: bool) -> Owned {
+    let mut owned = vp8(Instant::now(), number, number as u32 * 3_000, number as u16, number == 0);
+    owned.payload[5] = temporal << 6 | u8::from(is_sync) << 5;
+    owned.head.frame = payload::frame(Codec::Vp8, &owned.payload);
+    owned.head.counters = payload::counters(Codec::Vp8, &owned.payload);
+    owned
+}
+
+/// Temporal layers as they come in turn, with the sync bits of the first round.
+fn picture(number: u64) -> Owned {
+    let temporal = [0, 2, 1, 2][number as usize % 4];
+    layered(number, temporal, temporal > 0 && number % 8 < 4)
+}
+
+const fn temporal(temporal: u8) -> Layer {
+    Layer { spatial: 0, temporal }
+}
+
+#[test]
+fn what_is_left_out_closes_up() {
+    let mut slot = Rewriter::new(0, 0);
+    let mut left = Vec::new();
+    for number in 0..32 {
+        let wanted = if (8..16).contains(&number) { temporal(0) } else { temporal(1) };
+        let owned = picture(number);
+        match slot.rewrite(&owned.packet(), wanted) {
+            Outcome::Send(sent) => left.push((number, leave(&sent, &owned))),
+            outcome => assert_eq!(outcome, Outcome::Skip(DropReason::Layer), "{number}"),
+        }
+    }
+    let numbers: Vec<u64> = left.iter().map(|(number, _)| *number).collect();
+    // Up again where its layer says that it stands on the lowest alone.
+    let sent = [0, 2, 4, 6, 8, 12, 16, 18, 20, 22, 24, 26, 28, 30];
+    assert_eq!(numbers, sent);
+    for (at, (number, sent)) in left.iter().enumerate() {
+        assert_eq!(sent.seq, 1 + at as u64);
+        assert_eq!(picture_id(sent), 1 + at as u16);
+        assert_eq!(slot.origin(sent.seq as u16), Some((1, *number)));
+        let owned = picture(*number);
+        assert_eq!(leave(&slot.again(&owned.packet()).unwrap(), &owned), *sent);
+    }
+    assert_eq!(slot.again(&picture(9).packet()), None, "it was left out");
+}
+
+#[test]
+fn an_upper_layer_begins_where_it_stands_on_what_was_received() {
+    let mut slot = Rewriter::new(0, 0);
+    let sent = |slot: &mut Rewriter, owned: &Owned, wanted| {
+        matches!(slot.rewrite(&owned.packet(), wanted), Outcome::Send(_))
+    };
+    assert!(sent(&mut slot, &layered(0, 0, false), temporal(0)));
+    assert!(!sent(&mut slot, &layered(1, 1, true), temporal(0)));
+    assert!(!sent(&mut slot, &layered(2, 1, false), temporal(2)), "it may need picture 1");
+    assert!(!sent(&mut slot, &layered(3, 2, true), temporal(2)), "layer 1 was not received");
+    assert!(sent(&mut slot, &layered(4, 0, false), temporal(2)));
+    assert!(!sent(&mut slot, &layered(5, 2, true), temporal(2)), "nor since");
+    assert!(sent(&mut slot, &layered(6, 1, true), temporal(2)));
+    assert!(!sent(&mut slot, &layered(7, 2, false), temporal(2)));
+    assert!(sent(&mut slot, &layered(8, 0, false), temporal(2)));
+    assert!(sent(&mut slot, &layered(9, 2, true), temporal(2)));
+    assert!(sent(&mut slot, &layered(10, 1, false), temporal(2)));
+    assert!(sent(&mut slot, &layered(11, 2, false), temporal(2)));
+    assert!(!sent(&mut slot, &layered(12, 2, false), temporal(0)), "down at once");
+}
+
+#[test]
+fn a_number_that_was_kept_for_what_is_left_out_is_filled() {
+    let mut slot = Rewriter::new(0, 0);
+    let give = |slot: &mut Rewriter, number| slot.rewrite(&picture(number).packet(), temporal(0));
+    let Outcome::Send(first) = give(&mut slot, 0) else { panic!("a keyframe") };
+    // 1 to 3 are missing; so is 5, and 6 is left out.
+    let Outcome::Send(fourth) = give(&mut slot, 4) else { panic!("the lowest layer") };
+    assert_eq!(fourth.seq, first.seq + 4);
+    assert_eq!(give(&mut slot, 6), Outcome::Skip(DropReason::Layer));
+    let Outcome::Send(eighth) = give(&mut slot, 8) else { panic!("the lowest layer") };
+    assert_eq!(eighth.seq, fourth.seq + 3, "5 and 7 are missing, 6 is not");
+    for (number, seq) in [(1, 1), (2, 2), (5, 5), (7, 6)] {
+        let Outcome::Fill(filled) = give(&mut slot, number) else { panic!("{number}") };
+        assert_eq!(filled.seq, first.seq + seq);
+    }
+    assert_eq!(give(&mut slot, 6), Outcome::Skip(DropReason::Stale), "its number is not its own");
+    let mut padding = picture(9);
+    padding.payload.clear();
+    assert_eq!(slot.rewrite(&padding.packet(), temporal(0)), Outcome::Skip(DropReason::Padding));
+    let Outcome::Send(last) = give(&mut slot, 12) else { panic!("the lowest layer") };
+    assert_eq!(last.seq, eighth.seq + 3, "10 and 11 are missing");
+}
+
+#[test]
+fn another_encoding_shows_the_same_moments() {
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    let anchor = |ssrc, ms, timestamp| {
+        let anchor = crate::media::clock::Anchor { at: at(ms), timestamp };
+        Some(StreamAnchor { encoding: 0, ssrc, anchor })
+    };
+    let other = |came, seq, timestamp| {
+        let mut owned = vp8(at(came), seq, timestamp, 5, true);
+        owned.head.ssrc = 2;
+        owned
+    };
+    let begun = || {
+        let mut slot = Rewriter::new(0, 0);
+        let first = send(&mut slot, &vp8(at(0), 10, 90_000, 1, true)).unwrap();
+        (slot, first.timestamp)
+    };
+    // Captured at 100 ms, it comes 80 ms later than the first did.
+    let (mut slot, first) = begun();
+    slot.switch(anchor(1, 0, 90_000), anchor(2, 1_000, 700_000));
+    let next = send(&mut slot, &other(180, 99, 700_000 - 81_000)).unwrap();
+    assert_eq!(next.timestamp, first.wrapping_add(9_000));
+    // The moment of the first, once more.
+    let (mut slot, first) = begun();
+    slot.switch(anchor(1, 0, 90_000), anchor(2, 1_000, 700_000));
+    let next = send(&mut slot, &other(80, 99, 700_000 - 90_000)).unwrap();
+    assert_eq!(next.timestamp, first.wrapping_add(1));
+    // A clock that is set wrong tells nothing.
+    let (mut slot, first) = begun();
+    slot.switch(anchor(1, 0, 90_000), anchor(2, 60_000, 700_000));
+    let next = send(&mut slot, &other(100, 99, 700_000)).unwrap();
+    assert_eq!(next.timestamp, first.wrapping_add(9_000));
 }

@@ -194,7 +194,7 @@ mod tests {
             assert_eq!(number.map(|(_, value)| value), value.as_ref().map(|v| &v[..]));
             let body = &packet[header_bytes..];
             assert_eq!(payload::starts_keyframe(Codec::Vp8, body), first && keyframe);
-            assert!(payload::vp8_counters(body).is_some_and(|(c, _)| c.picture_id.is_some()));
+            assert!(payload::counters(Codec::Vp8, body).picture_id.is_some());
             assert_eq!(Stamp::read(body), Some(stamp));
             let mut broken = body.to_vec();
             broken[40] ^= 1;
