@@ -1,0 +1,6 @@
+//! The estimator on links as they are, in a time of their own.
+
+mod flow;
+mod link;
+mod published;
+mod table;
