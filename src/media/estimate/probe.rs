@@ -179,16 +179,17 @@ impl Probes {
         self.found = true;
         self.raised = Some(now);
         // The end of the link was found; it may have another in a while.
-        self.next = Some(if found.is_capacity { now + REST_MAX } else { now });
+        match found.is_capacity {
+            true => self.rest(now),
+            false => (self.failures, self.next) = (0, Some(now)),
+        }
         Some(found)
     }
 
     fn regret(&mut self, now: Instant, is_over: bool) {
         let Some(raised) = self.raised else { return };
         let is_past = now.saturating_duration_since(raised) > REGRET_WITHIN;
-        if is_past {
-            self.failures = 0;
-        } else if is_over {
+        if is_over && !is_past {
             self.rest(now);
         }
         if is_over || is_past {

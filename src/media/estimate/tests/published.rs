@@ -144,7 +144,7 @@ impl Published {
         }
         self.m_before = m;
         if m.abs() - self.threshold <= 15.0 {
-            let k = if m.abs() < self.threshold { 0.00018 } else { 0.01 };
+            let k = if m.abs() < self.threshold { 0.039 } else { 0.0087 };
             self.threshold += sent.min(100.0) * k * (m.abs() - self.threshold);
             self.threshold = self.threshold.clamp(6.0, 600.0);
         }
