@@ -39,15 +39,19 @@ const EXCESS_LIMITED: f64 = 0.1;
 const PATIENCE: u32 = 2;
 const SEVERE: f64 = 0.35;
 
+/// Less than this share of what passed before does not pass any more. Higher takes a link's
+/// uneven rate for a bad radio; lower does not know one that loses less than the rest.
+const PASSED: f64 = 0.97;
+
 /// What of a path's loss is whose.
 #[derive(Debug)]
 pub struct Loss {
     inherent: f64,
     current: Observation,
-    /// Observations in a row that lost too much, and the rate that was sent at the first.
+    /// Observations in a row that lost too much.
     excess: u32,
-    /// What was sent when the rate last went down for loss.
-    lowered_from: Option<Bitrate>,
+    /// What arrived when the rate last went down for loss: so much would still, were it the link.
+    passed: Option<Bitrate>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -74,7 +78,7 @@ pub enum Verdict {
 impl Default for Loss {
     fn default() -> Loss {
         let current = Observation::default();
-        Loss { inherent: INHERENT, current, excess: 0, lowered_from: None }
+        Loss { inherent: INHERENT, current, excess: 0, passed: None }
     }
 }
 
@@ -113,13 +117,14 @@ impl Loss {
         let usual = self.inherent + margin;
         if lost <= usual {
             self.excess = 0;
-            self.lowered_from = None;
+            self.passed = None;
             self.inherent += INHERENT_DOWN * (lost - self.inherent).min(0.0);
             return Verdict::Usual;
         }
-        // Had it been too much, less would be lost by now.
-        let is_experiment = self.lowered_from.is_some_and(|from| sent < from);
-        if is_experiment || is_limited && lost < EXCESS_LIMITED {
+        let arrived = sent.scale(1.0 - lost);
+        // Had it been too much, as much would pass as before.
+        let is_inherent = self.passed.is_some_and(|passed| arrived < sent.min(passed).scale(PASSED));
+        if is_inherent || is_limited && lost < EXCESS_LIMITED {
             let towards = lost.min(INHERENT_MAX);
             self.inherent += INHERENT_UP * (towards - self.inherent).max(0.0);
         }
@@ -131,7 +136,7 @@ impl Loss {
             return Verdict::Unsure;
         }
         self.excess = 0;
-        self.lowered_from = Some(sent);
-        Verdict::Lower(sent.scale((1.0 - lost) / (1.0 - self.inherent)))
+        self.passed = Some(arrived);
+        Verdict::Lower(arrived.scale(1.0 / (1.0 - self.inherent)))
     }
 }

@@ -25,8 +25,9 @@ const RESULT_WITHIN: Duration = Duration::from_secs(1);
 /// `ProbeBitrateEstimator`). Lower believes what losses made of it.
 const ARRIVED_SHARE_MIN: f64 = 0.8;
 const ARRIVED_MIN: u32 = 4;
-/// Packets that come faster than this times as they left were held up before (the same).
-const CAUGHT_UP: f64 = 2.0;
+/// When delay falls by so much of the time in which they left, they were held up before (the same:
+/// they come twice as fast as they left).
+const CAUGHT_UP: f64 = 0.5;
 /// Slower than this share of what was sent, it was too much: then a bit less than what came is
 /// found (the same, 0.9 and 0.95).
 const UNSATURATED: f64 = 0.9;
@@ -97,13 +98,14 @@ struct Tally {
     lost: u32,
     bytes: u64,
     lost_bytes: u64,
-    /// When the first and the last left, and came.
+    /// When the first and the last left.
     sent: Option<(i64, i64)>,
-    came: Option<(i64, i64)>,
-    /// Bytes that left with the last, and came with the first: they are outside of the time in
-    /// between.
-    last_sent: u64,
-    first_came: u64,
+    /// Bytes that left with the last: they are outside of the time in between.
+    last_bytes: u64,
+    /// When the first half of the probe is over, after the first.
+    half: i64,
+    /// Of each half the packet that took the least time: when it left, and the time.
+    least: [Option<(i64, i64)>; 2],
 }
 
 impl Probes {
@@ -118,7 +120,8 @@ impl Probes {
         let bytes = (rate.bytes_in(DURATION) as usize).max(BYTES_MIN);
         self.minted = self.minted.wrapping_add(1);
         let probe = Probe { id: ProbeId(self.minted), rate, bytes, packets_min: PACKETS_MIN };
-        let tally = Tally::default();
+        let half = rate.time_for(bytes as u64 / 2).as_micros() as i64;
+        let tally = Tally { half, ..Tally::default() };
         self.active =
             Some(Active { probe, began: now, ended: None, first: None, end: None, tally, told: 0 });
         Some(probe)
@@ -210,8 +213,7 @@ impl Probes {
     }
 }
 
-/// What leaves or comes within so long of each other does so at one time, in microseconds: two
-/// ticks of the receiver's clock.
+/// What leaves within so long of each other does so at one time, in microseconds.
 const TOGETHER: i64 = 500;
 
 impl Tally {
@@ -221,17 +223,22 @@ impl Tally {
         self.bytes += bytes;
         let (first, last) = self.sent.unwrap_or((sent, sent));
         if sent > last + TOGETHER {
-            self.last_sent = 0;
+            self.last_bytes = 0;
         }
-        self.last_sent += bytes;
+        self.last_bytes += bytes;
         self.sent = Some((first.min(sent), last.max(sent)));
-        let (first, last) = self.came.unwrap_or((arrived, arrived));
-        if arrived < first + TOGETHER {
-            self.first_came += bytes;
+        let delay = arrived - sent;
+        let [early, late] = &mut self.least;
+        let least = if sent - first < self.half { early } else { late };
+        if least.is_none_or(|(_, least)| delay < least) {
+            *least = Some((sent, delay));
         }
-        self.came = Some((first.min(arrived), last.max(arrived)));
     }
 
+    /// On a link that carries less than what is sent, delay grows by the same for each packet:
+    /// by so much for each second of sending as the rate is higher than the link's. Of the packets
+    /// of each half, the one with the least delay says so, as jitter only adds to it. (The
+    /// published estimator divides the bytes by the time between first and last arrival.)
     fn found(&self) -> Option<Found> {
         let all = self.arrived + self.lost;
         let share = super::share(self.arrived.into(), all.into());
@@ -239,17 +246,17 @@ impl Tally {
         if self.arrived < ARRIVED_MIN || share.min(bytes_share) < ARRIVED_SHARE_MIN {
             return None;
         }
-        let rate = |span: (i64, i64), bytes: u64| {
-            let span = super::micros(span.1 - span.0);
-            (!span.is_zero() && span <= RESULT_WITHIN).then(|| Bitrate::of(bytes, span))
-        };
-        let sent = rate(self.sent?, self.bytes.checked_sub(self.last_sent)?)?;
-        let came = rate(self.came?, self.bytes.checked_sub(self.first_came)?)?;
-        if came > sent.scale(CAUGHT_UP) {
+        let span = super::micros(self.sent?.1 - self.sent?.0);
+        let sent = Bitrate::of(self.bytes - self.last_bytes, span);
+        let [early, late] = self.least;
+        let (early, late) = (early?, late?);
+        let growth = (late.1 - early.1) as f64 / (late.0 - early.0).max(1) as f64;
+        let came = 1.0 / (1.0 + growth.max(0.0));
+        if growth < -CAUGHT_UP || span > RESULT_WITHIN {
             return None;
         }
-        let is_capacity = came < sent.scale(UNSATURATED);
-        let rate = if is_capacity { came.scale(SATURATED) } else { came.min(sent) };
-        Some(Found { rate, is_capacity })
+        let is_capacity = came < UNSATURATED;
+        let share = if is_capacity { came * SATURATED } else { came };
+        Some(Found { rate: sent.scale(share), is_capacity })
     }
 }

@@ -162,6 +162,9 @@ impl Rate {
     fn decrease(&mut self, now: Instant, seen: &Seen) {
         let after = seen.round_trip.clamp(DECREASE_AFTER_MIN, DECREASE_AFTER_MAX);
         let arrives = seen.busy.or(seen.acked);
+        // What is not sent does not arrive: until a queue stands, it is others' doing.
+        let is_others = seen.is_limited && seen.standing < DRAIN_BEYOND;
+        let arrives = if is_others { arrives.max(Some(self.current.0)) } else { arrives };
         let is_soon = self.lowered.is_some_and(|at| now.saturating_duration_since(at) < after);
         let is_far = arrives.is_some_and(|rate| rate < self.current.0.scale(0.5));
         if is_soon && !is_far {
@@ -172,7 +175,9 @@ impl Rate {
         if self.capacity.is_above(arrives) {
             self.capacity = Capacity::default();
         }
-        self.capacity.seen(arrives, CAPACITY_WEIGHT);
+        if !is_others {
+            self.capacity.seen(arrives, CAPACITY_WEIGHT);
+        }
         let waiting = seen.standing.saturating_sub(DRAIN_BEYOND).as_secs_f64();
         let drain = waiting / DRAIN_IN.as_secs_f64();
         let share = (DECREASE - drain).max(DRAIN_SHARE_MIN);

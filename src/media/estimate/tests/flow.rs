@@ -39,6 +39,12 @@ pub struct Flow {
     pub feedback_interval: u64,
     /// Of each hundred feedbacks so many are lost.
     pub feedback_lost: u64,
+    /// From when to when no feedback comes.
+    pub mute: (u64, u64),
+    /// Millionths that the receiver's clock is too fast.
+    pub drift: u64,
+    /// Between two pictures.
+    pub picture_interval: u64,
     pub starts: u64,
     pub probes: Vec<(u64, Bitrate)>,
     pub samples: Vec<Sample>,
@@ -81,6 +87,9 @@ impl Flow {
             keyframes: 0,
             feedback_interval: 100 * MS,
             feedback_lost: 0,
+            mute: (0, 0),
+            drift: 0,
+            picture_interval: 33 * MS,
             starts: 0,
             probes: Vec::new(),
             samples: Vec::new(),
@@ -169,7 +178,7 @@ impl Flow {
         if since.is_multiple_of(20 * MS) {
             self.waiting.push_back(80);
         }
-        if !since.is_multiple_of(33 * MS) {
+        if !since.is_multiple_of(self.picture_interval) {
             return;
         }
         let allowed = self.estimate().saturating_sub(40);
@@ -180,7 +189,7 @@ impl Flow {
                 layers.iter().rev().find(|l| **l <= allowed).copied().unwrap_or(0)
             }
         };
-        let mut bytes = (kbps * 33 / 8) as usize;
+        let mut bytes = (kbps * self.picture_interval / MS / 8) as usize;
         if self.keyframes > 0 {
             // On average the rate stays.
             bytes = bytes * self.keyframes as usize / (self.keyframes as usize + 5);
@@ -245,7 +254,8 @@ impl Flow {
         self.next_feedback = now + self.feedback_interval;
         let mut compound = Vec::new();
         while self.arrivals.feedback(&mut compound, 9, 7) {}
-        if self.rng.next_u64() % 100 >= self.feedback_lost {
+        let is_mute = (self.mute.0..self.mute.1).contains(&now);
+        if self.rng.next_u64() % 100 >= self.feedback_lost && !is_mute {
             self.said.push_back((now + way, compound));
         }
     }
@@ -313,7 +323,8 @@ pub fn run(link: &mut Link, flows: &mut [Flow], from: f64, to: f64) {
         for (came, packet) in link.receive(now) {
             let Some(flow) = flows.get_mut(packet.flow) else { continue };
             // A receiver's clock is its own.
-            flow.arrivals.received(packet.seq, start + Duration::from_micros(came));
+            let clock = came + came * flow.drift / 1_000_000;
+            flow.arrivals.received(packet.seq, start + Duration::from_micros(clock));
             flow.arrived_bytes += packet.bytes as u64;
         }
         for flow in flows.iter_mut() {

@@ -17,6 +17,8 @@ pub struct Link {
     pub jitter: u64,
     /// From, to, share lost after the queue.
     pub losses: Vec<(u64, u64, f64)>,
+    /// What comes is held until the next multiple of this, as radios do; 0: not.
+    pub bunches: u64,
     pub rng: Rng,
     queue: VecDeque<Queued>,
     queue_bytes: usize,
@@ -42,6 +44,7 @@ impl Link {
             delay: 30 * MS,
             jitter: 0,
             losses: Vec::new(),
+            bunches: 0,
             rng: Rng::from_seed([5; 32]),
             queue: VecDeque::new(),
             queue_bytes: 0,
@@ -106,7 +109,11 @@ impl Link {
             }
             let jitter = if self.jitter > 0 { self.rng.next_u64() % self.jitter } else { 0 };
             let last = self.under_way.back().map_or(0, |(at, _)| *at);
-            self.under_way.push_back(((end + self.delay + jitter).max(last), head));
+            let mut came = (end + self.delay + jitter).max(last);
+            if self.bunches > 0 {
+                came = came.next_multiple_of(self.bunches);
+            }
+            self.under_way.push_back((came, head));
         }
         let count = self.under_way.iter().take_while(|(at, _)| *at <= now).count();
         self.under_way.drain(..count).collect()
