@@ -7,6 +7,7 @@
 //! When more is lost than the path is known to lose, the rate goes down to what arrived; if as much
 //! is lost then, the path is one that loses so much, and the rate may rise again.
 
+use super::rate::DECREASE;
 use super::{PacketResult, share};
 use crate::base::bitrate::Bitrate;
 
@@ -24,13 +25,13 @@ const INHERENT: f64 = 0.01;
 /// from 10 % on, `libwebrtc` from 5 % and more at low rates.)
 const INHERENT_MAX: f64 = 0.2;
 /// So much of what the last observation says goes into it: up when less was sent and as much was
-/// lost, and down. Higher learns faster, and forgets a bad radio in a good second.
+/// lost, and down. Higher learns faster, and forgets a bad radio in good seconds.
 const INHERENT_UP: f64 = 0.5;
-const INHERENT_DOWN: f64 = 0.15;
+const INHERENT_DOWN: f64 = 0.05;
 /// More than the path loses by itself is by so much more (draft-ietf-rmcat-gcc-02 §6: below 2 % is
 /// no loss), and by so many standard deviations of chance.
 const EXCESS_MIN: f64 = 0.02;
-const DEVIATIONS: f64 = 2.0;
+const DEVIATIONS: f64 = 3.0;
 /// While the application sends less than it may, no less than this is too much (draft §6: above
 /// 10 %): its rate is not what filled the link.
 const EXCESS_LIMITED: f64 = 0.1;
@@ -60,8 +61,8 @@ struct Observation {
     sent: Option<(i64, i64)>,
     seq: (u64, u64),
     packets: u32,
-    lost: u32,
     bytes: u64,
+    lost_bytes: u64,
 }
 
 /// What to do about it.
@@ -91,8 +92,9 @@ impl Loss {
         let seq = if now.packets == 0 { (result.seq, result.seq) } else { now.seq };
         now.seq = (seq.0.min(result.seq), seq.1.max(result.seq));
         now.packets += 1;
-        now.lost += u32::from(result.arrived.is_none());
-        now.bytes += result.bytes as u64;
+        let bytes = result.bytes as u64;
+        now.bytes += bytes;
+        now.lost_bytes += if result.arrived.is_none() { bytes } else { 0 };
     }
 
     /// A feedback was heard. Something is said once for each observation.
@@ -107,7 +109,8 @@ impl Loss {
     }
 
     fn judge(&mut self, seen: Observation, span: std::time::Duration, is_limited: bool) -> Verdict {
-        let lost = share(seen.lost.into(), seen.packets.into());
+        // In bytes: a queue that is full still takes what is small.
+        let lost = share(seen.lost_bytes, seen.bytes);
         // Packets that no feedback spoke of were sent all the same.
         let told = share(seen.packets.into(), seen.seq.1 - seen.seq.0 + 1);
         let sent = Bitrate::of(seen.bytes, span).scale(1.0 / told.max(0.1));
@@ -123,8 +126,9 @@ impl Loss {
         }
         let arrived = sent.scale(1.0 - lost);
         // Had it been too much, as much would pass as before.
-        let is_inherent = self.passed.is_some_and(|passed| arrived < sent.min(passed).scale(PASSED));
-        if is_inherent || is_limited && lost < EXCESS_LIMITED {
+        let is_inherent =
+            self.passed.is_some_and(|passed| arrived < sent.min(passed).scale(PASSED));
+        if (is_inherent || is_limited && lost < EXCESS_LIMITED) && lost < INHERENT_MAX + margin {
             let towards = lost.min(INHERENT_MAX);
             self.inherent += INHERENT_UP * (towards - self.inherent).max(0.0);
         }
@@ -137,6 +141,8 @@ impl Loss {
         }
         self.excess = 0;
         self.passed = Some(arrived);
-        Verdict::Lower(arrived.scale(1.0 / (1.0 - self.inherent)))
+        // Where so much is lost a queue is full, and must become empty.
+        let share = if lost > SEVERE { DECREASE } else { 1.0 / (1.0 - self.inherent) };
+        Verdict::Lower(arrived.scale(share))
     }
 }

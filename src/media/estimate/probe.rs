@@ -29,8 +29,8 @@ const ARRIVED_MIN: u32 = 4;
 /// they come twice as fast as they left).
 const CAUGHT_UP: f64 = 0.5;
 /// Slower than this share of what was sent, it was too much: then a bit less than what came is
-/// found (the same, 0.9 and 0.95).
-const UNSATURATED: f64 = 0.9;
+/// found (the same, 0.9 and 0.95; here the measure is finer).
+const UNSATURATED: f64 = 0.95;
 const SATURATED: f64 = 0.95;
 /// A result that is so much more than the estimate is worth something.
 const WORTH: f64 = 1.05;
@@ -104,6 +104,7 @@ struct Tally {
     last_bytes: u64,
     /// When the first half of the probe is over, after the first.
     half: i64,
+    largest: u64,
     /// Of each half the packet that took the least time: when it left, and the time.
     least: [Option<(i64, i64)>; 2],
 }
@@ -172,7 +173,7 @@ impl Probes {
         if !is_told && waited < RESULT_WITHIN {
             return None;
         }
-        let found = active.tally.found();
+        let found = active.tally.found(active.probe.rate);
         let is_more = |found: &Found| found.rate > estimate.scale(WORTH);
         self.active = None;
         let Some(found) = found.filter(is_more) else {
@@ -227,6 +228,14 @@ impl Tally {
         }
         self.last_bytes += bytes;
         self.sent = Some((first.min(sent), last.max(sent)));
+        // What is small takes less time on the link itself.
+        if 10 * self.largest < 7 * bytes {
+            self.least = [None; 2];
+        }
+        self.largest = self.largest.max(bytes);
+        if 10 * bytes < 7 * self.largest {
+            return;
+        }
         let delay = arrived - sent;
         let [early, late] = &mut self.least;
         let least = if sent - first < self.half { early } else { late };
@@ -239,7 +248,8 @@ impl Tally {
     /// by so much for each second of sending as the rate is higher than the link's. Of the packets
     /// of each half, the one with the least delay says so, as jitter only adds to it. (The
     /// published estimator divides the bytes by the time between first and last arrival.)
-    fn found(&self) -> Option<Found> {
+    /// What else left meanwhile may have made it more than was asked for; no more is found.
+    fn found(&self, asked: Bitrate) -> Option<Found> {
         let all = self.arrived + self.lost;
         let share = super::share(self.arrived.into(), all.into());
         let bytes_share = super::share(self.bytes, self.bytes + self.lost_bytes);
@@ -247,7 +257,7 @@ impl Tally {
             return None;
         }
         let span = super::micros(self.sent?.1 - self.sent?.0);
-        let sent = Bitrate::of(self.bytes - self.last_bytes, span);
+        let sent = Bitrate::of(self.bytes - self.last_bytes, span).min(asked);
         let [early, late] = self.least;
         let (early, late) = (early?, late?);
         let growth = (late.1 - early.1) as f64 / (late.0 - early.0).max(1) as f64;

@@ -9,7 +9,7 @@ use crate::base::limits::{ESTIMATE_MAX, ESTIMATE_MIN, ESTIMATE_START};
 
 /// On overuse, the rate becomes so much of what arrives (draft §5.5, β). Higher empties the
 /// queue more slowly; lower wastes more of the link.
-const DECREASE: f64 = 0.85;
+pub const DECREASE: f64 = 0.85;
 /// While the capacity is unknown, up by this factor a second (draft §5.5, η). Higher finds it
 /// sooner and overshoots by more; probes do that better.
 const INCREASE_PER_SECOND: f64 = 1.08;
@@ -28,6 +28,12 @@ const ACKED_SPARE: Bitrate = Bitrate::from_kbps(10);
 /// `TimeToReduceFurther`).
 const DECREASE_AFTER_MIN: Duration = Duration::from_millis(10);
 const DECREASE_AFTER_MAX: Duration = Duration::from_millis(200);
+/// While less is sent than may be, a queue that grows for less than this may be others', who back
+/// off as well: then the rate comes down without that less can be sent than is, a bit above it.
+/// Longer and more leave the link to who fills it later; shorter and less drop a layer whenever
+/// another flow finds the end of the link.
+const OTHERS_WITHIN: Duration = Duration::from_millis(350);
+const SENT_SPARE: f64 = 1.1;
 /// A queue beyond this is emptied by sending less still: such that it would be empty in so long, but
 /// never less than this share of what arrives. A link that fell to an eighth has a second of packets
 /// before it when that shows, and at [`DECREASE`] alone would have them for seven more. Longer and
@@ -58,6 +64,8 @@ pub struct Rate {
     /// When it last rose or could have, and went down.
     changed: Option<Instant>,
     lowered: Option<Instant>,
+    /// Since when a queue grows.
+    over_since: Option<Instant>,
     /// Where it goes when the queue that is being emptied is empty.
     drained: Option<Bitrate>,
 }
@@ -109,6 +117,9 @@ impl Rate {
 
     /// A feedback was heard.
     pub fn update(&mut self, now: Instant, seen: &Seen) {
+        if seen.usage != Usage::Over {
+            self.over_since = None;
+        }
         match seen.usage {
             Usage::Over => self.decrease(now, seen),
             // The queue gets shorter: it shall be empty before more is sent.
@@ -162,22 +173,27 @@ impl Rate {
     fn decrease(&mut self, now: Instant, seen: &Seen) {
         let after = seen.round_trip.clamp(DECREASE_AFTER_MIN, DECREASE_AFTER_MAX);
         let arrives = seen.busy.or(seen.acked);
-        // What is not sent does not arrive: until a queue stands, it is others' doing.
-        let is_others = seen.is_limited && seen.standing < DRAIN_BEYOND;
-        let arrives = if is_others { arrives.max(Some(self.current.0)) } else { arrives };
         let is_soon = self.lowered.is_some_and(|at| now.saturating_duration_since(at) < after);
         let is_far = arrives.is_some_and(|rate| rate < self.current.0.scale(0.5));
         if is_soon && !is_far {
             return;
+        }
+        let over_since = *self.over_since.get_or_insert(now);
+        if arrives.is_some_and(|rate| rate < self.current.0.scale(DECREASE))
+            && now.saturating_duration_since(over_since) < OTHERS_WITHIN
+            && seen.standing < DRAIN_BEYOND
+        {
+            // What is sent is not the rate: first that comes down, to a bit above what is sent.
+            let arrives = arrives.unwrap_or_default().scale(SENT_SPARE);
+            self.lower(now, arrives.max(self.current.0.scale(DECREASE)));
+            return self.hold(now);
         }
         // Without knowing what arrives, half (`libwebrtc`, on overuse before any throughput).
         let arrives = arrives.unwrap_or(self.current.0.scale(0.5));
         if self.capacity.is_above(arrives) {
             self.capacity = Capacity::default();
         }
-        if !is_others {
-            self.capacity.seen(arrives, CAPACITY_WEIGHT);
-        }
+        self.capacity.seen(arrives, CAPACITY_WEIGHT);
         let waiting = seen.standing.saturating_sub(DRAIN_BEYOND).as_secs_f64();
         let drain = waiting / DRAIN_IN.as_secs_f64();
         let share = (DECREASE - drain).max(DRAIN_SHARE_MIN);

@@ -138,5 +138,12 @@ fn rarer_links() {
     wild.rates = (0..400).map(|n| (n * 100 * MS, 1_200 + (n * 7919) % 1_600)).collect();
     show("1.2 to 2.8 Mbit/s, another each 100 ms", wild, vec![elastic()], 40.0, 2.0);
     let layers = || Flow::new(Source::Layers(vec![150, 500, 1_500]));
-    show("layers beside the published", Link::new(3_000), vec![layers(), Flow::published(2_900)], 40.0, 2.0);
+    show(
+        "layers beside the published",
+        Link::new(3_000),
+        vec![layers(), Flow::published(2_900)],
+        40.0,
+        2.0,
+    );
+    show("two with layers", Link::new(3_000), vec![layers(), layers()], 40.0, 2.0);
 }
