@@ -48,7 +48,6 @@ pub struct Flow {
     pub starts: u64,
     pub probes: Vec<(u64, Bitrate)>,
     pub samples: Vec<Sample>,
-    pub sent_bytes: u64,
     history: SendHistory,
     arrivals: Arrivals,
     waiting: VecDeque<usize>,
@@ -68,7 +67,6 @@ pub struct Sample {
     pub estimate: u64,
     /// All bytes that came until then.
     pub arrived: u64,
-    pub sent: u64,
     /// Milliseconds.
     pub queue: u64,
 }
@@ -93,7 +91,6 @@ impl Flow {
             starts: 0,
             probes: Vec::new(),
             samples: Vec::new(),
-            sent_bytes: 0,
             history: SendHistory::default(),
             arrivals: Arrivals::default(),
             waiting: VecDeque::new(),
@@ -110,6 +107,11 @@ impl Flow {
     pub fn published(most: u64) -> Flow {
         let control = Control::Published(Box::default());
         Flow { control, goal: None, ..Flow::new(Source::Elastic(most)) }
+    }
+
+    pub fn seeded(mut self, seed: u8) -> Flow {
+        self.rng = Rng::from_seed([seed; 32]);
+        self
     }
 
     pub fn estimator(&mut self) -> &mut Estimator {
@@ -239,7 +241,6 @@ impl Flow {
 
     fn send(&mut self, now: u64, at: Instant, own: usize, link: &mut Link, bytes: usize) {
         self.credit -= bytes as f64;
-        self.sent_bytes += bytes as u64;
         let seq = self.history.sent(at, bytes);
         if let Control::Ours(estimator) = &mut self.control {
             estimator.sent(at, bytes);
@@ -330,9 +331,8 @@ pub fn run(link: &mut Link, flows: &mut [Flow], from: f64, to: f64) {
         for flow in flows.iter_mut() {
             flow.say(now, link.delay);
             if now.is_multiple_of(50 * MS) {
-                let (arrived, sent) = (flow.arrived_bytes, flow.sent_bytes);
                 let (estimate, queue) = (flow.estimate(), link.waiting(now) / MS);
-                flow.samples.push(Sample { at: now, estimate, arrived, sent, queue });
+                flow.samples.push(Sample { at: now, estimate, arrived: flow.arrived_bytes, queue });
             }
         }
     }
