@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::bitrate::Bitrate;
 use super::bucket::Rate;
 
 /// Worker threads. The ufrag's first two characters carry the worker (10 bits).
@@ -210,6 +211,17 @@ pub const FEEDBACK_ARRIVALS_MAX: usize = 350;
 /// receiver's interval for feedback.
 pub const SEND_HISTORY: usize = 2_048;
 
+/// What may be sent to a subscriber of whose link nothing is known, as `mediasoup` has it
+/// (`initialAvailableOutgoingBitrate`): a small layer and sound at once. Higher fills the queue of
+/// a bad link before the first feedback; lower shows a picture only after the first probe.
+pub const ESTIMATE_START: Bitrate = Bitrate::from_kbps(600);
+/// No estimate is lower, whatever a client says or loses: one voice (`mediasoup` has the same).
+/// Higher keeps a link congested that cannot bear it; lower silences who has a bad moment.
+pub const ESTIMATE_MIN: Bitrate = Bitrate::from_kbps(30);
+/// No estimate is higher, whatever a client says: some thirty videos of 3 Mbit/s. Higher lets one
+/// that lies have more of the server's uplink; lower binds a viewer of a large wall.
+pub const ESTIMATE_MAX: Bitrate = Bitrate::from_kbps(100_000);
+
 /// Between two reports to a client about what it sends and receives while something flows, the
 /// interval of browsers for video. Shorter measures round trips more often; longer lets sound and
 /// picture drift apart until the first.
@@ -227,6 +239,8 @@ const _: () = assert!(TRANSPORT_WINDOW.is_power_of_two() && TRANSPORT_WINDOW <= 
 const _: () = assert!(SEND_HISTORY.is_power_of_two() && SEND_HISTORY <= 1 << 15);
 // Bytes of a feedback: a head, two of each time, and two of each seven symbols.
 const _: () = assert!(20 + 2 * FEEDBACK_ARRIVALS_MAX + 2 * TRANSPORT_WINDOW / 7 < 1_100);
+const _: () = assert!(ESTIMATE_MIN.bps() < ESTIMATE_START.bps());
+const _: () = assert!(ESTIMATE_START.bps() < ESTIMATE_MAX.bps());
 const _: () = assert!(SDP_BYTES_MAX <= HTTP_BODY_BYTES_MAX);
 const _: () = assert!(WS_MESSAGE_BYTES_MAX < CONN_OUT_BYTES_MAX);
 const _: () = assert!(WORKERS_MAX <= 1024);

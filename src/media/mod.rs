@@ -13,6 +13,7 @@ pub mod batch;
 pub mod cache;
 pub mod clock;
 pub mod encoding;
+pub mod estimate;
 pub mod extensions;
 pub mod keyframes;
 pub mod nack;

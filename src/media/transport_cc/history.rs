@@ -86,6 +86,11 @@ impl SendHistory {
         seq as u16
     }
 
+    /// The extended number of the next packet, as a [`PacketResult`] will have it.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Tells of each packet once: that it arrived, or, if a feedback leaves it out, that it is
     /// lost. The work is linear in the feedback's bytes, and in the history for what is lost.
     pub fn feedback(

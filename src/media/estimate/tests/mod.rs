@@ -1,0 +1,8 @@
+//! The estimator on links as they are, in a time of their own.
+
+mod cases;
+mod fairness;
+mod flow;
+mod link;
+mod published;
+mod table;
