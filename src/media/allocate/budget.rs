@@ -45,3 +45,40 @@ impl Floor {
         self.halves.map_or(now, |(since, ..)| since + HALF).max(now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What has lasted of budgets at times, in kbit/s and ms.
+    fn lasted<const N: usize>(told: [(u64, u64); N]) -> [u64; N] {
+        let (mut floor, start) = (Floor::default(), Instant::now());
+        told.map(|(at, budget)| {
+            let budget = Bitrate::from_kbps(budget);
+            floor.update(budget, start + Duration::from_millis(at)).bps() / 1_000
+        })
+    }
+
+    #[test]
+    fn a_fall_counts_at_once_and_a_rise_when_it_has_lasted() {
+        assert_eq!(lasted([(0, 900), (100, 100), (390, 900)]), [900, 100, 100]);
+        assert_eq!(lasted([(0, 900), (390, 100), (410, 900), (820, 900)]), [900, 100, 100, 900]);
+        assert_eq!(lasted([(0, 100), (410, 900), (700, 900), (811, 900)]), [100, 100, 100, 900]);
+    }
+
+    #[test]
+    fn the_last_one_told_held_until_the_next() {
+        assert_eq!(lasted([(0, 100), (100, 900), (5_000, 900)]), [100, 100, 900]);
+        assert_eq!(lasted([(0, 100), (5_000, 900), (5_100, 900)]), [100, 100, 100]);
+    }
+
+    #[test]
+    fn a_probe_makes_up_for_time() {
+        let (mut floor, now) = (Floor::default(), Instant::now());
+        let kbps = Bitrate::from_kbps;
+        floor.update(kbps(100), now);
+        floor.confirm(kbps(500));
+        assert_eq!(floor.update(kbps(900), now), kbps(500));
+        assert_eq!(floor.update(kbps(400), now), kbps(400));
+    }
+}

@@ -227,14 +227,15 @@ impl Ladder {
         first.map_or(if unknown { top.div_ceil(2) } else { top }, |first| first as u8 + 1)
     }
 
-    /// How many steps come nearest to the one that was chosen from an earlier ladder: itself, or one
-    /// that is better and costs no more, or else the best of those below it.
+    /// How many steps come nearest to the one that was chosen from an earlier ladder: itself, or the
+    /// better one against which it saved too little, or else the best of those below it.
     pub(super) fn nearest(&self, last: &Step) -> u8 {
         let is_same = |s: &&Step| (s.encoding, s.layer) == (last.encoding, last.layer);
         let rank = |s: &Step| (s.size.area(), s.encoding, s.layer);
+        let is_as_cheap = |s: &Step| percent(s.rate, 100 - SAVING_PERCENT) <= last.rate;
         let mut nearest = 0;
         for (count, step) in (1u8..).zip(&self.steps) {
-            if is_same(&step) || (rank(step) > rank(last) && step.rate <= last.rate) {
+            if is_same(&step) || (rank(step) > rank(last) && is_as_cheap(step)) {
                 return count;
             }
             if rank(step) < rank(last) || nearest == 0 {

@@ -149,4 +149,10 @@ fn what_vanished_is_found_again_by_what_is_like_it() {
     let large = ladder(Source::Camera, &targets(&[(1, 1, 0), (640, 360, 500), (1280, 720, 1_500)]));
     assert_eq!([at(&large, 0), at(&large, 3)], [1, 2]);
     assert_eq!(at(&Ladder::new(Source::Camera), 0), 0);
+    // 360 lines with all frames gave way to 720 with half of them, for nearly the same.
+    let mut steps = targets(&CAMERA);
+    steps[7].rate = kbps(540);
+    let near = ladder(Source::Camera, &steps);
+    assert_eq!(seen(&near), [(180, 7), (180, 15), (180, 30), (360, 15), (720, 15), (720, 30)]);
+    assert_eq!(at(&near, 4), 5);
 }

@@ -155,6 +155,79 @@ fn rates_that_breathe_change_nothing() {
 }
 
 #[test]
+fn a_gesture_costs_no_layer() {
+    let ladders = [100, 120, 130].map(|share| {
+        let encodings = CAMERA.map(|(width, height, rate)| (width, height, rate * share / 100));
+        ladder(Source::Camera, &targets(&encodings))
+    });
+    let mut now = Instant::now();
+    let mut allocator = Allocator::default();
+    let mut show = |ladder: &Ladder| {
+        now += ms(100);
+        let demands = [tile(0, ladder, STAGE)];
+        shown(&allocator.allocate(kbps(1_730), &demands, now).slots[0], ladder)
+    };
+    // Of the budget, the best costs 87 %, then 104 %, then 113 %.
+    let [calm, gesture, dance] = ladders;
+    assert_eq!([show(&calm), show(&gesture), show(&calm)], [Some((720, 30)); 3]);
+    assert_eq!([show(&dance), show(&calm)], [Some((720, 15)); 2]);
+}
+
+#[test]
+fn slots_do_not_swap_a_step() {
+    let ladder = camera();
+    let start = Instant::now();
+    let mut demands = [tile(0, &ladder, TILE), tile(1, &ladder, size(640, 360))];
+    let mut allocator = Allocator::default();
+    let mut show = |demands: &[Demand<'_>], at| {
+        let slots = allocator.allocate(kbps(520), demands, start + ms(at)).slots;
+        [shown(&slots[0], &ladder), shown(&slots[1], &ladder)]
+    };
+    let before = show(&demands, 0);
+    assert_eq!(before, [Some((180, 30)), Some((360, 15))]);
+    demands[0].asked = STAGE;
+    assert_eq!(show(&demands, 10_000), before);
+}
+
+#[test]
+fn a_slot_with_another_track_begins_anew() {
+    let ladder = camera();
+    let start = Instant::now();
+    let mut allocator = Allocator::default();
+    let mut show = |track, budget, at| {
+        let demands = [tile(track, &ladder, STAGE)];
+        shown(&allocator.allocate(kbps(budget), &demands, start + ms(at)).slots[0], &ladder)
+    };
+    assert_eq!(show(0, 2_000, 0), Some((720, 30)));
+    assert_eq!(show(0, 700, 1_000), Some((360, 30)));
+    assert_eq!(show(0, 2_000, 4_000), Some((360, 30)), "waits");
+    assert_eq!(show(0, 2_000, 5_000), Some((360, 30)), "waits");
+    assert_eq!(show(1, 2_000, 5_000), Some((720, 30)), "has nothing to wait for");
+}
+
+#[test]
+fn a_voice_is_shown_at_once_and_grows_when_its_wait_is_over() {
+    let ladder = camera();
+    let mut now = Instant::now();
+    let mut demand = tile(0, &ladder, STAGE);
+    demand.speaking = true;
+    let mut allocator = Allocator::default();
+    let mut show = |budget, after: u64| {
+        now += ms(after);
+        shown(&allocator.allocate(kbps(budget), &[demand], now).slots[0], &ladder)
+    };
+    assert_eq!(show(2_000, 0), Some((720, 30)));
+    // The first waits for as long as any raise after a fall.
+    for wait in [6, 10, 20] {
+        assert_eq!(show(50, 10_000), None);
+        assert_eq!(show(2_000, 500), None, "the budget has not lasted");
+        assert_eq!(show(2_000, 500), Some((180, 7)));
+        assert_eq!(show(2_000, wait * 1_000 - 1_100), Some((180, 7)), "before {wait} s");
+        assert_eq!(show(2_000, 100), Some((720, 30)), "after {wait} s");
+    }
+}
+
+#[test]
 fn a_raise_waits_until_the_budget_has_lasted_or_was_probed() {
     let ladder = camera();
     let demands = [tile(0, &ladder, STAGE)];
