@@ -9,6 +9,7 @@
     clippy::string_slice
 )]
 
+pub mod allocate;
 pub mod batch;
 pub mod cache;
 pub mod clock;
