@@ -16,7 +16,7 @@ use trackyard::room::mail::{
 };
 use trackyard::wire::codec::Kind;
 use trackyard::wire::demux::{Protocol, classify};
-use trackyard::wire::signal::LeaveReason;
+use trackyard::wire::signal::{LeaveReason, Source};
 use trackyard::worker::{Crypto, Worker, WorkerConfig};
 
 use client::Client;
@@ -250,6 +250,7 @@ impl World {
                 let ended = TrackRef {
                     id: TrackId(track.into()),
                     kind: Kind::Video,
+                    source: Source::Camera,
                     worker: WorkerId((track % 2).into()),
                 };
                 let track = (track & 0x80 == 0).then_some(ended);

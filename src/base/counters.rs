@@ -62,6 +62,8 @@ pub enum DropReason {
     Layer,
     /// Without payload.
     Padding,
+    /// Waited too long for its turn to leave.
+    Paced,
     /// The media lane of a mailbox was full.
     MailboxFull,
     /// The socket would not take it (`EAGAIN`, `ENOBUFS`).
@@ -75,7 +77,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons with their metric label, in the order of their discriminants.
-    pub const ALL: [(DropReason, &'static str); 31] = [
+    pub const ALL: [(DropReason, &'static str); 32] = [
         (DropReason::UnknownProtocol, "unknown_protocol"),
         (DropReason::MalformedStun, "malformed_stun"),
         (DropReason::UnknownUfrag, "unknown_ufrag"),
@@ -103,6 +105,7 @@ impl DropReason {
         (DropReason::Stale, "stale"),
         (DropReason::Layer, "layer"),
         (DropReason::Padding, "padding"),
+        (DropReason::Paced, "paced"),
         (DropReason::MailboxFull, "mailbox_full"),
         (DropReason::SocketFull, "socket_full"),
         (DropReason::SendError, "send_error"),

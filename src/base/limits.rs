@@ -96,6 +96,22 @@ pub const TRACKS_PER_PARTICIPANT_MAX: usize = 16;
 /// packets and a stream that a publisher may fill.
 pub const ENCODINGS_MAX: usize = 3;
 
+/// An encoding of a camera of which nothing came for so long was turned off, and of a screen, which
+/// may stand still. Longer freezes the picture of who gets it; shorter takes a pause of the network
+/// for one.
+pub const ENCODING_SILENCE_MAX: Duration = Duration::from_millis(800);
+pub const SCREEN_SILENCE_MAX: Duration = Duration::from_secs(5);
+/// Between two times that a subscriber's path is spent anew while nothing but rates changes. Shorter
+/// follows publishers sooner; longer costs less.
+pub const ALLOCATION_INTERVAL: Duration = Duration::from_millis(250);
+/// While nothing says that a path is full, the least of each track is sent up to so much in total,
+/// though not known to fit: a first picture need not wait for a probe. Higher floods bad lines for a
+/// moment; lower leaves large single streams black until it is known that they fit.
+pub const UNPROVED_MAX: Bitrate = Bitrate::from_kbps(6_000);
+/// A picture's packet that could not leave for so long is dropped, with those behind it, up to the
+/// next keyframe. Longer shows what is old; shorter loses pictures that were about to leave.
+pub const PACED_MAX: Duration = Duration::from_millis(400);
+
 /// Addresses from which one peer's valid ICE checks may come at a time; one that is dead gives way
 /// to a new one. A phone has two or three; more only feeds a replay.
 pub const PEER_ADDRESSES_MAX: usize = 8;

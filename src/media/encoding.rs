@@ -1,7 +1,9 @@
 //! One encoding of a track on its way through: the track itself, or one of its simulcast streams.
 
+use super::allocate::Step;
 use super::cache::PacketCache;
 use super::clock::StreamAnchor;
+use super::measure::LayerRates;
 use crate::wire::frame::Layer;
 
 /// What a worker keeps of it.
@@ -11,12 +13,13 @@ pub struct Encoding {
     pub cache: PacketCache,
     /// Which of its timestamps stands for which moment.
     pub anchor: Option<StreamAnchor>,
+    pub rates: LayerRates,
 }
 
 impl Encoding {
     /// Nothing came of it yet. `repeats`: whether packets may be asked for again.
     pub fn new(repeats: bool) -> Encoding {
-        Encoding { cache: PacketCache::new(repeats), anchor: None }
+        Encoding { cache: PacketCache::new(repeats), anchor: None, rates: LayerRates::default() }
     }
 }
 
@@ -25,4 +28,11 @@ impl Encoding {
 pub struct Choice {
     pub encoding: u8,
     pub layer: Layer,
+}
+
+impl Choice {
+    /// That step of a ladder.
+    pub fn of(step: &Step) -> Choice {
+        Choice { encoding: step.encoding, layer: step.layer }
+    }
 }

@@ -110,7 +110,7 @@ impl Room {
         let track = track.map(|id| {
             self.hold(id, address.worker, 1, out);
             let track = self.tracks.iter().find(|t| t.id == id).expect("only tracks of the room");
-            TrackRef { id, kind: track.kind, worker: track.worker }
+            TrackRef { id, kind: track.kind, source: track.source, worker: track.worker }
         });
         let letter = ToWorker::Peer(address.participant, PeerLetter::Assign { mid, track });
         out.push(Outgoing::Worker(address.worker, letter));

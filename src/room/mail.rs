@@ -194,6 +194,7 @@ pub enum PeerLetter {
 pub struct TrackRef {
     pub id: TrackId,
     pub kind: Kind,
+    pub source: Source,
     /// The publisher's worker.
     pub worker: WorkerId,
 }

@@ -18,7 +18,7 @@ use crate::base::ids::TrackId;
 use crate::base::limits::RTCP_PER_PEER;
 use crate::media::resend::ResendBudget;
 use crate::media::srtp::NotOpened;
-use crate::media::transport_cc::{SendHistory, Signal, Tally};
+use crate::media::transport_cc::{SendHistory, Signal};
 use crate::wire::rtcp::{self, Extended, Packet, ReportBlock};
 
 /// A peer's RTCP.
@@ -31,8 +31,6 @@ pub struct Feedback {
     pub resends: ResendBudget,
     /// When what left for it left.
     pub history: SendHistory,
-    /// What it says of that.
-    pub signals: Tally,
     /// The last report, and when the next is due while something flows.
     pub reported: Option<Instant>,
     pub report_due: Option<Instant>,
@@ -50,7 +48,6 @@ impl Feedback {
             ssrc,
             resends: ResendBudget::default(),
             history: SendHistory::default(),
-            signals: Tally::default(),
             reported: None,
             report_due: None,
             reference: None,
@@ -78,7 +75,15 @@ impl Worker {
             Ok(compound) => compound,
             Err(reason) => return self.counters.drop(reason, 1),
         };
+        let mut tells = false;
         for packet in rtcp::read(compound) {
+            tells |= matches!(
+                packet,
+                Packet::TransportFeedback(_)
+                    | Packet::Remb { .. }
+                    | Packet::SenderReport { .. }
+                    | Packet::ReceiverReport { .. }
+            );
             match packet {
                 Packet::SenderReport { ssrc, info, blocks } => {
                     let streams = &mut self.peers[key.0].streams;
@@ -99,16 +104,16 @@ impl Worker {
                     entries.iter().for_each(|(media, _)| self.want_picture(key, media, now));
                 }
                 Packet::TransportFeedback(feedback) => {
-                    let Feedback { history, signals, .. } = &mut self.peers[key.0].feedback;
-                    let tell = |result| signals.take(Signal::Packet(result));
-                    let heard = history.feedback(&feedback, now, tell);
+                    let Peer { feedback: own, downlink, .. } = &mut self.peers[key.0];
+                    let tell = |result| downlink.take(Signal::Packet(result));
+                    let heard = own.history.feedback(&feedback, now, tell);
                     self.counters.feedback_arrived += heard.arrived;
                     self.counters.feedback_lost += heard.lost;
                     self.counters.drop(DropReason::FeedbackUnknown, heard.unknown);
                 }
                 Packet::Remb { bits_per_second, .. } => {
-                    let signals = &mut self.peers[key.0].feedback.signals;
-                    signals.take(Signal::Estimate { bits_per_second });
+                    let downlink = &mut self.peers[key.0].downlink;
+                    downlink.take(Signal::Estimate { bits_per_second });
                 }
                 Packet::ExtendedReport { sender, blocks } => {
                     for block in blocks.iter() {
@@ -121,6 +126,9 @@ impl Worker {
                 Packet::SourceDescription | Packet::Bye { .. } => {}
                 _ => self.counters.drop(DropReason::RtcpUnused, 1),
             }
+        }
+        if tells {
+            self.heard_of_path(key, now);
         }
     }
 
@@ -154,13 +162,13 @@ impl Worker {
         blocks: impl Iterator<Item = ReportBlock>,
         now: Instant,
     ) {
-        let Peer { slots, feedback, .. } = &mut self.peers[key.0];
+        let Peer { slots, feedback, downlink, .. } = &mut self.peers[key.0];
         let mut longest = None;
         for block in blocks.filter(|block| slots.iter().any(|s| s.agreed.ssrc == block.ssrc)) {
             let round_trip = round_trip(&block, slots, now);
             longest = longest.max(round_trip);
             let fraction_lost = block.fraction_lost;
-            feedback.signals.take(Signal::Report { fraction_lost, round_trip });
+            downlink.take(Signal::Report { fraction_lost, round_trip });
         }
         if let Some(longest) = longest {
             feedback.resends.measured(longest);

@@ -14,19 +14,19 @@ use super::tracks::{Origin, TrackKey};
 use super::{Datagram, Timer, Worker};
 use crate::base::counters::DropReason;
 use crate::base::ids::TrackId;
-use crate::base::limits::{DATAGRAM_OUT_BYTES_MAX, ENCODINGS_MAX, FLUSH_BYTES};
-use crate::media::encoding::Choice;
+use crate::base::limits::{
+    ALLOCATION_INTERVAL, DATAGRAM_OUT_BYTES_MAX, ENCODINGS_MAX, FLUSH_BYTES,
+};
 use crate::media::packet::Packet;
 use crate::room::mail::{Outgoing, RoomLetter, ToWorker, TrackLetter, TrackRef};
 use crate::wire::codec::Kind;
-use crate::wire::frame::Layer;
 
 /// One slot that gets one track's packets of this turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Visit {
-    peer: PeerKey,
-    line: Line,
-    track: TrackKey,
+    pub peer: PeerKey,
+    pub line: Line,
+    pub track: TrackKey,
 }
 
 impl Worker {
@@ -133,13 +133,19 @@ impl Worker {
         let Some((slot, mut sending)) = peer.sending(line, now, send_time, out) else {
             return;
         };
-        let highest = track.encodings.iter().rposition(|e| e.cache.end() > 0).unwrap_or(0) as u8;
-        slot.choose(Some(Choice { encoding: highest, layer: Layer::HIGHEST }));
         let sent = slot.send(&track.encodings, &mut sending);
         let wanted = slot.track.zip(sent.wants_keyframe);
+        let is_video = track.source.kind() == Kind::Video;
         self.counters.packets_forwarded += sent.packets;
+        peer.downlink.tell(now);
         if sent.packets > 0 && peer.feedback.armed.is_none() {
             self.will_report(key, now);
+        }
+        if sent.packets > 0 && is_video {
+            self.will_allocate(key, now + ALLOCATION_INTERVAL);
+        }
+        if let Some(at) = sent.rest_at {
+            self.will_pace(key, at);
         }
         if let Some((track, encoding)) = wanted {
             self.want_keyframe(track, encoding, now);
@@ -171,7 +177,8 @@ impl Worker {
     }
 
     pub(super) fn want_own_keyframe(&mut self, place: (TrackId, u8), now: Instant) {
-        if let Some(local) = self.tracks.local(place.0).filter(|l| l.kind == Kind::Video)
+        let kind = self.tracks.get(place.0).map(|track| track.source.kind());
+        if let Some(local) = self.tracks.local(place.0).filter(|_| kind == Some(Kind::Video))
             && let Some(keyframes) = local.keyframes.get_mut(usize::from(place.1))
         {
             keyframes.want();

@@ -229,6 +229,7 @@ impl Worker {
                 log::info!("path {:?} {id}: from {from} to {to}", peer.room);
                 peer.sends_to = Some(tuple);
                 self.counters.path_moves += 1;
+                peer.downlink.estimator.path_changed(now);
                 if let Err(error) = peer.move_to(tuple, now) {
                     log::debug!("{id}: {error}");
                 }

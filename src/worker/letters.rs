@@ -16,6 +16,7 @@ use crate::base::limits::ENCODINGS_MAX;
 use crate::room::mail::{
     HandedDatagram, Outgoing, PeerLetter, RoomLetter, ToGate, ToWorker, TrackLetter, TrackRef,
 };
+use crate::wire::codec::Kind;
 use crate::wire::signal::LeaveReason;
 
 impl Worker {
@@ -172,9 +173,12 @@ impl Worker {
             self.tracks.unsubscribe(old.id, place);
         }
         let Some(track) = track else { return };
-        self.tracks.subscribe((track.id, track.kind), track.worker, self.config.id, place);
+        self.tracks.subscribe(track, self.config.id, place);
         if let Some(encoding) = asks {
             self.want_keyframe(track, encoding, now);
+        }
+        if track.kind == Kind::Video {
+            self.will_allocate(key, now);
         }
     }
 
@@ -241,6 +245,8 @@ impl Worker {
         self.deadlines.clear(Timer::Path(key));
         self.deadlines.clear(Timer::Feedback(key));
         self.deadlines.clear(Timer::Silence(key));
+        self.deadlines.clear(Timer::Allocate(key));
+        self.deadlines.clear(Timer::Pace(key));
     }
 
     pub(super) fn unpublish(&mut self, id: TrackId) {

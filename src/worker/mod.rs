@@ -19,6 +19,7 @@ mod census;
 mod clock;
 mod convert;
 mod crypto;
+mod downlink;
 mod feedback;
 mod forward;
 mod guard;
@@ -47,8 +48,10 @@ use crate::base::counters::Counters;
 use crate::base::deadlines::Deadlines;
 use crate::base::ids::{ParticipantId, TrackId, WorkerId};
 use crate::base::rng::Rng;
+use crate::media::allocate::{Ladder, Step};
 use crate::room::Rooms;
 use crate::room::mail::{HandedDatagram, ToGate, ToWorker};
+use crate::wire::signal::Source;
 
 pub use crate::room::mail::Outgoing;
 pub use census::Census;
@@ -86,6 +89,10 @@ enum Timer {
     Path(PeerKey),
     /// Something is to be said in RTCP.
     Feedback(PeerKey),
+    /// What its path carries is spent anew.
+    Allocate(PeerKey),
+    /// Pictures that waited for their turn may leave.
+    Pace(PeerKey),
     /// Nothing may have been heard of a publisher for too long.
     Silence(PeerKey),
     /// A keyframe of an encoding was asked for and has not come.
@@ -116,6 +123,9 @@ pub struct Worker {
     clock: Clock,
     /// Used while feedback is written.
     numbers: Vec<u16>,
+    /// Used while tracks are measured, and for slots without one.
+    steps: Vec<Step>,
+    no_ladder: Ladder,
     /// The visits of this turn, and how many of them were made.
     visits: Vec<Visit>,
     visited: usize,
@@ -155,6 +165,8 @@ impl Worker {
             counters: Counters::default(),
             transmits: Transmits::default(),
             numbers: Vec::new(),
+            steps: Vec::new(),
+            no_ladder: Ladder::new(Source::Camera),
             visits: Vec::new(),
             visited: 0,
             letters: Vec::new(),
@@ -176,6 +188,8 @@ impl Worker {
                 Timer::Peer(key) => self.tick(key, now),
                 Timer::Path(key) => self.weigh_paths(key, now),
                 Timer::Feedback(key) => self.give_feedback(key, now),
+                Timer::Allocate(key) => self.allocate(key, now),
+                Timer::Pace(key) => self.pace(key, now),
                 Timer::Silence(key) => self.listen(key, now),
                 Timer::Keyframe(track, encoding) => self.ask_publisher((track, encoding), now),
                 Timer::Report => self.report(now),
@@ -246,6 +260,8 @@ impl Worker {
                 Timer::Peer(key)
                 | Timer::Path(key)
                 | Timer::Feedback(key)
+                | Timer::Allocate(key)
+                | Timer::Pace(key)
                 | Timer::Silence(key) => self.peers.contains(key.0),
                 Timer::Keyframe(id, _) => self.tracks.get(id).is_some(),
                 Timer::Report => true,

@@ -236,7 +236,7 @@ impl Worker {
         }
         for track in &tracks {
             if !old_tracks.iter().any(|t| t.id == track.id) {
-                self.tracks.publish(track.id, track.kind, key);
+                self.tracks.publish(track.id, track.source, key);
             }
         }
     }

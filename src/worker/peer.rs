@@ -7,6 +7,7 @@ use str0m::media::Mid;
 use str0m::{Candidate, IceCreds, Input, Reason, Rtc};
 
 use super::convert;
+use super::downlink::Downlink;
 use super::feedback::Feedback;
 use super::mux::FourTuple;
 use super::paths::Paths;
@@ -46,6 +47,7 @@ pub struct Peer {
     /// Made of that, when it is first needed.
     session: Option<Session>,
     pub feedback: Feedback,
+    pub downlink: Downlink,
     pub streams: Streams,
     /// What it may send.
     media_packets: Bucket,
@@ -110,6 +112,7 @@ impl Peer {
             keys,
             session: None,
             feedback: Feedback::new(ssrc),
+            downlink: Downlink::default(),
             streams: Streams::default(),
             media_packets: Bucket::default(),
             media_bytes: Bucket::default(),
@@ -223,6 +226,7 @@ impl Peer {
         let at = (*self.lines.get(usize::from(line.0))?)?;
         let slot = self.slots.get_mut(usize::from(at))?;
         let (history, resends) = (&mut self.feedback.history, &mut self.feedback.resends);
+        let downlink = &mut self.downlink;
         let sending = Sending {
             now,
             local,
@@ -230,6 +234,7 @@ impl Peer {
             outbound,
             history,
             resends,
+            downlink,
             send_time,
             transmits,
             counters,

@@ -6,9 +6,10 @@ use std::time::Instant;
 use str0m::media::Mid;
 
 use super::clock::Clock;
+use super::downlink::Downlink;
 use super::transmits::Transmits;
 use crate::base::counters::{Counters, DropReason};
-use crate::base::limits::DATAGRAM_OUT_BYTES_MAX;
+use crate::base::limits::{DATAGRAM_OUT_BYTES_MAX, PACED_MAX};
 use crate::base::rng::Rng;
 use crate::media::clock::StreamAnchor;
 use crate::media::encoding::{Choice, Encoding};
@@ -90,6 +91,7 @@ pub struct Sending<'a> {
     /// Gives the next packet its number, where transport-wide numbers were negotiated.
     pub history: &'a mut SendHistory,
     pub resends: &'a mut ResendBudget,
+    pub downlink: &'a mut Downlink,
     /// The `abs-send-time` of now.
     pub send_time: [u8; 3],
     pub transmits: &'a mut Transmits,
@@ -102,6 +104,8 @@ pub struct Sent {
     pub packets: u64,
     /// A keyframe of that encoding must be asked for (again).
     pub wants_keyframe: Option<u8>,
+    /// The rest may leave then.
+    pub rest_at: Option<Instant>,
 }
 
 impl Slot {
@@ -228,10 +232,43 @@ impl Slot {
         let layer =
             if number == wanted.encoding { Some(wanted.layer) } else { self.rewriter.target() };
         let cache = &encoding.cache;
-        for packet in (next.max(cache.first())..cache.end()).filter_map(|n| cache.at(n)) {
+        let is_paced = self.agreed.kind == Kind::Video;
+        for at in next.max(cache.first())..cache.end() {
+            let Some(packet) = cache.at(at) else { continue };
+            if is_paced {
+                let turn = to.downlink.pacer.next(to.now);
+                if to.now.saturating_duration_since(packet.head.received) > PACED_MAX {
+                    to.counters.drop(DropReason::Paced, cache.end() - at);
+                    return self.begin_anew();
+                }
+                if turn > to.now {
+                    sent.rest_at = Some(turn);
+                    self.present = Some((number, at));
+                    return;
+                }
+            }
             sent.packets += self.pass(&packet, layer.unwrap_or(wanted.layer), to);
         }
         self.present = Some((number, cache.end()));
+    }
+
+    /// Since when the first packet waits that may leave as soon as it is its turn.
+    pub fn waits(&self, encodings: &[Encoding]) -> Option<Instant> {
+        let (number, next) = self.present?;
+        let cache = &encodings.get(usize::from(number))?.cache;
+        cache.at(next.max(cache.first())).map(|packet| packet.head.received)
+    }
+
+    /// Sends once more something that the client has, so that more leaves (RFC 4588 §4): the
+    /// packets of the present encoding in turn, the newest first.
+    pub fn pad(&mut self, encodings: &[Encoding], to: &mut Sending<'_>) -> bool {
+        let Some(cache) = self.present(encodings).map(|encoding| &encoding.cache) else {
+            return false;
+        };
+        let back = self.rtx_seq % PADDING_PACKETS + 1;
+        let packet = || cache.at(cache.end().checked_sub(back)?.max(cache.first()));
+        let Some(packet) = packet() else { return false };
+        self.repeat(&packet, to).is_some()
     }
 
     /// The first packet of the wanted encoding with which a decoder can begin.
@@ -324,17 +361,18 @@ impl Slot {
 
     /// Sends a packet of its track once more (RFC 4588 §4), if it may; whether it did.
     pub fn resend(&mut self, packet: &Packet<'_>, to: &mut Sending<'_>) -> bool {
-        let again = || {
-            let rewritten = self.rewriter.again(packet)?;
-            Some((rewritten, self.codec(packet.head.codec)?.rtx?, self.agreed.rtx_ssrc?))
+        let Some(seq) = self.rewriter.again(packet).map(|rewritten| rewritten.seq as u16) else {
+            return false;
         };
-        let Some((rewritten, payload_type, ssrc)) = again() else { return false };
-        let seq = rewritten.seq as u16;
         // What it is in bytes is known once it is written; this is no less.
         let bytes = packet.payload.len() + packet.descriptor.len() + RESEND_OVERHEAD_BYTES;
-        if !to.resends.grant(self.agreed.ssrc, seq, bytes, to.now) {
-            return false;
-        }
+        to.resends.grant(self.agreed.ssrc, seq, bytes, to.now) && self.repeat(packet, to).is_some()
+    }
+
+    fn repeat(&mut self, packet: &Packet<'_>, to: &mut Sending<'_>) -> Option<usize> {
+        let rewritten = self.rewriter.again(packet)?;
+        let payload_type = self.codec(packet.head.codec)?.rtx?;
+        let (seq, ssrc) = (rewritten.seq as u16, self.agreed.rtx_ssrc?);
         let fixed = Fixed {
             payload_type,
             marker: rewritten.marker,
@@ -344,7 +382,7 @@ impl Slot {
         };
         let place = Place { fixed, index: self.rtx_seq, original: Some(seq) };
         self.rtx_seq += 1;
-        self.write(packet, &rewritten, place, to).is_some()
+        self.write(packet, &rewritten, place, to)
     }
 
     /// Builds a packet in the arena and seals it; its bytes, or `None` if it cannot leave.
@@ -391,10 +429,17 @@ impl Slot {
         if !to.outbound.seal_rtp(arena, start, header, place.index) {
             return None;
         }
-        Some(to.transmits.finish(to.local, to.remote))
+        let bytes = to.transmits.finish(to.local, to.remote);
+        to.downlink.sent(to.now, bytes);
+        if self.agreed.kind == Kind::Audio {
+            to.downlink.sound_bytes += bytes as u64;
+        }
+        Some(bytes)
     }
 }
 
+/// Packets that a probe repeats in turn.
+const PADDING_PACKETS: u64 = 32;
 /// A keyframe's packets that came before its first and are still found: more than paths reorder.
 const OVERTAKING_MAX: u64 = 64;
 /// A retransmission's headers, tag and original sequence number: more than it has of them.

@@ -2,6 +2,7 @@
 //! workers that its peers receive.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use slab::Slab;
 
@@ -9,26 +10,53 @@ use super::handoff::Handoff;
 use super::mux::PeerKey;
 use super::slot::Line;
 use crate::base::ids::{TrackId, WorkerId};
-use crate::base::limits::ENCODINGS_MAX;
+use crate::base::limits::{
+    ALLOCATION_INTERVAL, ENCODING_SILENCE_MAX, ENCODINGS_MAX, SCREEN_SILENCE_MAX,
+};
+use crate::media::allocate::{Ladder, Step};
 use crate::media::cache::{PacketCache, Stored};
 use crate::media::clock::StreamAnchor;
 use crate::media::encoding::Encoding;
 use crate::media::keyframes::KeyframeRequests;
 use crate::media::packet::Packet;
+use crate::room::mail::TrackRef;
 use crate::wire::codec::{Codec, Kind};
+use crate::wire::signal::Source;
 
 /// One track on its way through.
 #[derive(Debug)]
 pub struct Track {
     pub id: TrackId,
     pub origin: Origin,
-    pub kind: Kind,
+    pub source: Source,
     pub subscribers: Vec<(PeerKey, Line)>,
     /// Those of which something came, and those before them.
     pub encodings: Vec<Encoding>,
+    /// What may be had of it, and when that was measured.
+    pub ladder: Ladder,
+    measured: Option<Instant>,
 }
 
 impl Track {
+    /// Brings the ladder up to date; `steps` is used for it.
+    pub fn measure(&mut self, now: Instant, steps: &mut Vec<Step>) {
+        let fresh = |at| now.saturating_duration_since(at) < ALLOCATION_INTERVAL;
+        if self.measured.is_some_and(fresh) && !self.ladder.steps().is_empty() {
+            return;
+        }
+        let patience = match self.source {
+            Source::Screen => SCREEN_SILENCE_MAX,
+            _ => ENCODING_SILENCE_MAX,
+        };
+        self.measured = Some(now);
+        steps.clear();
+        for (number, encoding) in (0..).zip(&mut self.encodings) {
+            encoding.rates.update(now);
+            encoding.rates.steps(number, now, patience, steps);
+        }
+        self.ladder.rebuild(steps);
+    }
+
     /// How many packets of this turn there are.
     pub fn fresh_count(&self) -> usize {
         self.encodings.iter().map(|encoding| encoding.cache.fresh_count()).sum()
@@ -38,7 +66,7 @@ impl Track {
     fn encoding(&mut self, number: u8) -> Option<&mut Encoding> {
         let number = usize::from(number);
         if number >= self.encodings.len() && number < ENCODINGS_MAX {
-            let repeats = self.kind == Kind::Video;
+            let repeats = self.source.kind() == Kind::Video;
             self.encodings.resize_with(number + 1, || Encoding::new(repeats));
         }
         self.encodings.get_mut(number)
@@ -58,7 +86,6 @@ pub enum Origin {
 #[derive(Debug)]
 pub struct Local {
     pub peer: PeerKey,
-    pub kind: Kind,
     /// Workers that have subscribers, each of which gets one copy.
     pub relays: Vec<WorkerId>,
     /// Of each encoding.
@@ -86,10 +113,9 @@ pub struct Tracks {
 
 impl Tracks {
     /// A peer of this worker publishes `id` now.
-    pub fn publish(&mut self, id: TrackId, kind: Kind, peer: PeerKey) {
+    pub fn publish(&mut self, id: TrackId, source: Source, peer: PeerKey) {
         let origin = Origin::Local(Local {
             peer,
-            kind,
             relays: Vec::new(),
             keyframes: Default::default(),
             codec: None,
@@ -97,11 +123,19 @@ impl Tracks {
             take: 0,
         });
         self.unpublish(id);
-        self.insert(id, kind, origin);
+        self.insert(id, source, origin);
     }
 
-    fn insert(&mut self, id: TrackId, kind: Kind, origin: Origin) -> TrackKey {
-        let track = Track { id, origin, kind, subscribers: Vec::new(), encodings: Vec::new() };
+    fn insert(&mut self, id: TrackId, source: Source, origin: Origin) -> TrackKey {
+        let track = Track {
+            id,
+            origin,
+            source,
+            subscribers: Vec::new(),
+            encodings: Vec::new(),
+            ladder: Ladder::new(source),
+            measured: None,
+        };
         let key = TrackKey(self.tracks.insert(track));
         self.by_id.insert(id, key);
         key
@@ -119,14 +153,13 @@ impl Tracks {
     /// that has ended meanwhile has no entry any more: the room's next letter empties the slot.
     pub fn subscribe(
         &mut self,
-        (id, kind): (TrackId, Kind),
-        worker: WorkerId,
+        TrackRef { id, source, worker, .. }: TrackRef,
         here: WorkerId,
         slot: (PeerKey, Line),
     ) {
         let key = match self.by_id.get(&id) {
             Some(key) => *key,
-            None if worker != here => self.insert(id, kind, Origin::Remote),
+            None if worker != here => self.insert(id, source, Origin::Remote),
             None => return,
         };
         if let Some(track) = self.tracks.get_mut(key.0) {
@@ -171,6 +204,11 @@ impl Tracks {
         self.tracks.get_mut(self.by_id.get(&id)?.0)
     }
 
+    /// A track's place.
+    pub fn key(&self, id: TrackId) -> Option<TrackKey> {
+        self.by_id.get(&id).copied()
+    }
+
     /// A track by its place.
     pub fn at(&self, key: TrackKey) -> Option<&Track> {
         self.tracks.get(key.0)
@@ -208,7 +246,17 @@ impl Tracks {
             return false;
         };
         let is_first = track.fresh_count() == 0;
-        let kept = track.encoding(encoding).is_some_and(|encoding| put(&mut encoding.cache));
+        let is_video = track.source.kind() == Kind::Video;
+        let kept = track.encoding(encoding).is_some_and(|Encoding { cache, rates, .. }| {
+            let kept = put(cache);
+            if kept
+                && is_video
+                && let Some(packet) = cache.at(cache.end() - 1)
+            {
+                rates.packet(&packet, None);
+            }
+            kept
+        });
         if kept && is_first {
             self.dirty.push(key);
         }

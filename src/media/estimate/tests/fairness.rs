@@ -20,7 +20,12 @@ fn share(mut flows: [Flow; 2], seed: u8, from: f64, to: f64) -> u64 {
 fn the_published_model_has_its_share() {
     let mut shares = Vec::new();
     for seed in 1..9 {
-        shares.push(share([ours(seed), Flow::published(2_900).seeded(seed + 50)], seed, 30.0, 90.0));
+        shares.push(share(
+            [ours(seed), Flow::published(2_900).seeded(seed + 50)],
+            seed,
+            30.0,
+            90.0,
+        ));
     }
     assert!(shares.iter().all(|share| (35..=65).contains(share)), "{shares:?} %");
 }

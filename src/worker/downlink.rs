@@ -1,0 +1,314 @@
+//! What one subscriber's path carries, and what is made of it: which layer of each picture, when it
+//! leaves, and the probes that find out whether there is more.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "keys come from tables that forget a peer together with it; workers from their count"
+)]
+
+use std::time::{Duration, Instant};
+
+use super::forward::Visit;
+use super::guard::AtWork;
+use super::mux::PeerKey;
+use super::peer::Peer;
+use super::{Timer, Worker};
+use crate::base::bitrate::Bitrate;
+use crate::base::ids::TrackId;
+use crate::base::limits::{ALLOCATION_INTERVAL, UNPROVED_MAX};
+use crate::media::allocate::{Allocator, Choice as Given, Demand, PauseReason, Size};
+use crate::media::encoding::Choice;
+use crate::media::estimate::{Bound, Estimator, Probe};
+use crate::media::pacer::{PACE, Pacer};
+use crate::media::transport_cc::Signal;
+use crate::wire::codec::Kind;
+use crate::wire::signal::Source;
+
+/// One peer's.
+#[derive(Debug)]
+pub struct Downlink {
+    pub estimator: Estimator,
+    pub pacer: Pacer,
+    allocator: Allocator,
+    /// Used while it allocates.
+    demands: Vec<Demand<'static>>,
+    /// When its timers go off.
+    allocates: Option<Instant>,
+    paces: Option<Instant>,
+    /// When it was allocated last.
+    allocated: Option<Instant>,
+    /// Something said that the path is full, once.
+    is_proved: bool,
+    probe: Option<Probing>,
+    /// Bytes that left since the estimator was told of them, and all since the last allocation, of
+    /// which sound.
+    untold: usize,
+    pub sound_bytes: u64,
+    left_bytes: u64,
+    sound: Bitrate,
+}
+
+/// A probe under way.
+#[derive(Debug)]
+struct Probing {
+    probe: Probe,
+    began: Instant,
+    bytes: usize,
+    packets: usize,
+}
+
+/// Between two steps of a probe.
+const PROBE_STEP: Duration = Duration::from_millis(5);
+/// A probe that takes longer than this is ended: its packets do not get out.
+const PROBE_MAX: Duration = Duration::from_millis(500);
+/// Pictures leave at no less than so many times what was chosen of them, whatever the estimate:
+/// what was chosen though it is not known to fit must get out.
+const PACE_CHOSEN: f64 = 1.5;
+
+impl Default for Downlink {
+    fn default() -> Self {
+        let mut pacer = Pacer::default();
+        pacer.set_rate(UNPROVED_MAX);
+        Downlink {
+            estimator: Estimator::default(),
+            pacer,
+            allocator: Allocator::default(),
+            demands: Vec::new(),
+            allocates: None,
+            paces: None,
+            allocated: None,
+            is_proved: false,
+            probe: None,
+            untold: 0,
+            sound_bytes: 0,
+            left_bytes: 0,
+            sound: Bitrate::ZERO,
+        }
+    }
+}
+
+impl Downlink {
+    /// A packet of media leaves.
+    pub fn sent(&mut self, now: Instant, bytes: usize) {
+        self.pacer.sent(now, bytes);
+        self.untold += bytes;
+        if let Some(probing) = &mut self.probe {
+            probing.bytes += bytes;
+            probing.packets += 1;
+        }
+    }
+
+    /// Tells the estimator of what left in this visit.
+    pub fn tell(&mut self, now: Instant) {
+        let bytes = std::mem::take(&mut self.untold);
+        self.left_bytes += bytes as u64;
+        if bytes > 0 {
+            self.estimator.sent(now, bytes);
+        }
+    }
+
+    /// The client says something of its path.
+    pub fn take(&mut self, signal: Signal) {
+        self.estimator.take(signal);
+    }
+}
+
+impl Worker {
+    /// All of what a compound says of the path was taken.
+    pub(super) fn heard_of_path(&mut self, key: PeerKey, now: Instant) {
+        let downlink = &mut self.peers[key.0].downlink;
+        let before = downlink.estimator.estimate();
+        downlink.estimator.update(now);
+        let after = downlink.estimator.estimate();
+        downlink.is_proved |= downlink.estimator.bound() != Bound::None;
+        if after > before.scale(PROBED) {
+            downlink.allocator.confirm(after - downlink.sound);
+        }
+        // What no longer fits is lowered at once; what would fit can wait.
+        let is_less = after < before.scale(LESS);
+        let soon = downlink.allocated.map_or(now, |at| at + ALLOCATION_INTERVAL / 2);
+        self.will_allocate(key, if is_less { now } else { soon.max(now) });
+    }
+
+    /// The path is spent anew at that time, or before.
+    pub(super) fn will_allocate(&mut self, key: PeerKey, at: Instant) {
+        let downlink = &mut self.peers[key.0].downlink;
+        if downlink.allocates.is_none_or(|set| at < set) {
+            downlink.allocates = Some(at);
+            self.deadlines.set(Timer::Allocate(key), at);
+        }
+    }
+
+    /// Decides anew what each slot of a peer gets.
+    pub(super) fn allocate(&mut self, key: PeerKey, now: Instant) {
+        let Some(peer) = self.peers.get_mut(key.0) else { return };
+        self.at_work = AtWork::Peer(key);
+        peer.downlink.allocates = None;
+        for slot in &peer.slots {
+            if let Some(track) = slot.track.and_then(|track| self.tracks.get_mut(track.id)) {
+                track.measure(now, &mut self.steps);
+            }
+        }
+        let Peer { slots, downlink, .. } = peer;
+        downlink.estimator.update(now);
+        let budget = downlink.budget(now);
+        let mut demands = recycle(std::mem::take(&mut downlink.demands));
+        let none = &self.no_ladder;
+        let mut least = Bitrate::ZERO;
+        for slot in slots.iter().filter(|slot| slot.agreed.kind == Kind::Video) {
+            let track = slot.track.and_then(|track| self.tracks.get(track.id));
+            let ladder = track.map_or(none, |track| &track.ladder);
+            least += ladder.steps().first().map_or(Bitrate::ZERO, |step| step.rate);
+            demands.push(Demand {
+                track: track.map_or(TrackId(0), |track| track.id),
+                source: track.map_or(Source::Camera, |track| track.source),
+                ladder,
+                pinned: false,
+                speaking: false,
+                paused: false,
+                asked: Size { width: u16::MAX, height: u16::MAX },
+                fps_max: None,
+            });
+        }
+        let unproved = if downlink.is_proved { Bitrate::ZERO } else { least.min(UNPROVED_MAX) };
+        let allocation =
+            downlink.allocator.allocate(budget.max(unproved.scale(RAISABLE)), &demands, now);
+        let (chosen, goal) = (allocation.total, allocation.next);
+        let again = allocation.again;
+        let video = slots.iter_mut().filter(|slot| slot.agreed.kind == Kind::Video);
+        for ((given, demand), slot) in allocation.slots.iter().zip(&demands).zip(video) {
+            match given.choice {
+                Given::Step(at) => slot.choose(demand.ladder.steps().get(at).map(Choice::of)),
+                // It may begin before this is asked again.
+                Given::Paused(PauseReason::NothingSent) => {}
+                Given::Paused(_) => slot.choose(None),
+            }
+        }
+        downlink.demands = recycle(demands);
+        let estimate = downlink.estimator.estimate();
+        downlink
+            .pacer
+            .set_rate(estimate.scale(PACE).max((chosen + downlink.sound).scale(PACE_CHOSEN)));
+        downlink.allocated = Some(now);
+        let flows = std::mem::take(&mut downlink.left_bytes) > 0;
+        let deadline = downlink.estimator.deadline().filter(|_| flows);
+        let goal = goal.map(|goal| goal + downlink.sound).filter(|_| flows);
+        let next = flows.then_some(now + ALLOCATION_INTERVAL);
+        let next = [again, deadline, next].into_iter().flatten().min();
+        if let Some(goal) = goal {
+            self.probe(key, goal, now);
+        }
+        if let Some(next) = next {
+            self.will_allocate(key, next.max(now + MIN_INTERVAL));
+        }
+    }
+
+    /// Begins a probe, if it is time for one.
+    fn probe(&mut self, key: PeerKey, goal: Bitrate, now: Instant) {
+        let Peer { downlink, feedback, .. } = &mut self.peers[key.0];
+        if downlink.probe.is_some() {
+            return;
+        }
+        let Some(probe) = downlink.estimator.wants_probe(now, goal) else { return };
+        downlink.estimator.probe_begins(probe.id, feedback.history.next());
+        downlink.probe = Some(Probing { probe, began: now, bytes: 0, packets: 0 });
+        self.will_pace(key, now);
+    }
+
+    /// What waits for its turn leaves at that time, or a step of a probe.
+    pub(super) fn will_pace(&mut self, key: PeerKey, at: Instant) {
+        let downlink = &mut self.peers[key.0].downlink;
+        if downlink.paces.is_none_or(|set| at < set) {
+            downlink.paces = Some(at);
+            self.deadlines.set(Timer::Pace(key), at);
+        }
+    }
+
+    /// Lets what waited leave, the oldest first, and what a probe needs beside it.
+    pub(super) fn pace(&mut self, key: PeerKey, now: Instant) {
+        let Some(peer) = self.peers.get_mut(key.0) else { return };
+        self.at_work = AtWork::Peer(key);
+        peer.downlink.paces = None;
+        for slot in &peer.slots {
+            let Some(track) = slot.track.and_then(|track| self.tracks.key(track.id)) else {
+                continue;
+            };
+            let waits = self.tracks.at(track).is_some_and(|t| slot.waits(&t.encodings).is_some());
+            if waits {
+                self.visits.push(Visit { peer: key, line: slot.agreed.line, track });
+            }
+        }
+        self.step_probe(key, now);
+    }
+
+    /// Sends what a probe lacks of its rate by now.
+    fn step_probe(&mut self, key: PeerKey, now: Instant) {
+        let Some(Probing { probe, began, .. }) = self.peers[key.0].downlink.probe else { return };
+        let time = now.saturating_duration_since(began) + PROBE_STEP;
+        let due = (probe.rate.bytes_in(time) as usize).min(probe.bytes);
+        let mut is_over = now.saturating_duration_since(began) > PROBE_MAX;
+        while let Some(Probing { bytes, packets, .. }) = self.peers[key.0].downlink.probe
+            && !is_over
+        {
+            is_over = bytes >= probe.bytes && packets >= probe.packets_min;
+            let lacks = bytes < due || bytes >= probe.bytes && packets < probe.packets_min;
+            if is_over || !lacks {
+                break;
+            }
+            is_over = !self.pad(key, now);
+        }
+        let Peer { downlink, feedback, .. } = &mut self.peers[key.0];
+        downlink.tell(now);
+        if is_over {
+            downlink.probe = None;
+            downlink.estimator.probe_ends(now, probe.id, feedback.history.next());
+        } else {
+            self.will_pace(key, now + PROBE_STEP);
+        }
+    }
+
+    /// Sends something that the peer has already; `false` if there is nothing.
+    fn pad(&mut self, key: PeerKey, now: Instant) -> bool {
+        let send_time = self.clock.send_time(now);
+        let lines = self.peers[key.0].slots.iter().map(|slot| (slot.agreed.line, slot.track));
+        let lines: Option<_> = lines
+            .filter_map(|(line, track)| Some((line, self.tracks.get(track?.id)?)))
+            .find(|(_, track)| track.source.kind() == Kind::Video);
+        let Some((line, track)) = lines else { return false };
+        let out = (&mut self.transmits, &mut self.counters);
+        let Some((slot, mut to)) = self.peers[key.0].sending(line, now, send_time, out) else {
+            return false;
+        };
+        slot.pad(&track.encodings, &mut to)
+    }
+}
+
+impl Downlink {
+    /// What may be spent on pictures.
+    fn budget(&mut self, now: Instant) -> Bitrate {
+        if let Some(since) = self.allocated.map(|at| now.saturating_duration_since(at))
+            && since >= ALLOCATION_INTERVAL / 2
+        {
+            let fresh = Bitrate::of(std::mem::take(&mut self.sound_bytes), since);
+            self.sound = self.sound.scale(1.0 - SOUND_WEIGHT) + fresh.scale(SOUND_WEIGHT);
+        }
+        self.estimator.estimate() - self.sound
+    }
+}
+
+/// The same list, empty, for borrows of another life; it keeps its memory.
+fn recycle<'b>(mut demands: Vec<Demand<'_>>) -> Vec<Demand<'b>> {
+    demands.clear();
+    demands.into_iter().filter_map(|_| None).collect()
+}
+
+/// Of a new measure of sound, in the mean.
+const SOUND_WEIGHT: f64 = 0.2;
+/// An estimate that rises by more at once was probed.
+const PROBED: f64 = 1.05;
+/// And one that falls by more is acted on at once.
+const LESS: f64 = 0.97;
+/// What a total needs to be raised to by the allocator, and a little.
+const RAISABLE: f64 = 1.2;
+/// Between two allocations of one peer, whatever asks for them.
+const MIN_INTERVAL: Duration = Duration::from_millis(20);
