@@ -48,12 +48,12 @@ pub struct Flow {
     pub starts: u64,
     pub probes: Vec<(u64, Bitrate)>,
     pub samples: Vec<Sample>,
-    pub sent_bytes: u64,
     history: SendHistory,
     arrivals: Arrivals,
     waiting: VecDeque<usize>,
     credit: f64,
-    probe: Option<(Probe, f64, usize, usize)>,
+    /// When it began, and what may leave.
+    probe: Option<(Probe, u64, f64)>,
     pictures: u64,
     said: VecDeque<(u64, Vec<u8>)>,
     next_feedback: u64,
@@ -68,7 +68,6 @@ pub struct Sample {
     pub estimate: u64,
     /// All bytes that came until then.
     pub arrived: u64,
-    pub sent: u64,
     /// Milliseconds.
     pub queue: u64,
 }
@@ -93,7 +92,6 @@ impl Flow {
             starts: 0,
             probes: Vec::new(),
             samples: Vec::new(),
-            sent_bytes: 0,
             history: SendHistory::default(),
             arrivals: Arrivals::default(),
             waiting: VecDeque::new(),
@@ -110,6 +108,11 @@ impl Flow {
     pub fn published(most: u64) -> Flow {
         let control = Control::Published(Box::default());
         Flow { control, goal: None, ..Flow::new(Source::Elastic(most)) }
+    }
+
+    pub fn seeded(mut self, seed: u8) -> Flow {
+        self.rng = Rng::from_seed([seed; 32]);
+        self
     }
 
     pub fn estimator(&mut self) -> &mut Estimator {
@@ -139,7 +142,7 @@ impl Flow {
         {
             estimator.probe_begins(probe.id, self.history.next());
             self.probes.push((now, probe.rate));
-            self.probe = Some((probe, 0.0, probe.bytes, probe.packets_min));
+            self.probe = Some((probe, now, 0.0));
         }
         self.pace(now, at, own, link);
         self.pad(now, at, own, link);
@@ -218,28 +221,27 @@ impl Flow {
     }
 
     fn pad(&mut self, now: u64, at: Instant, own: usize, link: &mut Link) {
-        let Some((probe, credit, bytes, packets)) = &mut self.probe else { return };
+        let Some((probe, began, credit)) = &mut self.probe else { return };
         *credit += probe.rate.bps() as f64 / 8e3;
-        let size = (probe.bytes / probe.packets_min).clamp(200, 1_150);
-        let (mut left, mut count, id) = (*bytes, *packets, probe.id);
-        let mut credit_left = *credit;
-        while credit_left > 0.0 && (left > 0 || count > 0) {
-            self.send(now, at, own, link, size);
-            (credit_left, left) = (credit_left - size as f64, left.saturating_sub(size));
-            count = count.saturating_sub(1);
-        }
-        if (left, count) == (0, 0) {
-            let end = self.history.next();
-            self.estimator().probe_ends(at, id, end);
-            self.probe = None;
-        } else if let Some((_, credit, bytes, packets)) = &mut self.probe {
-            (*credit, *bytes, *packets) = (credit_left, left, count);
+        let (probe, is_over) = (*probe, now - *began >= probe.duration.as_micros() as u64);
+        while let Some((.., credit)) = &self.probe
+            && (is_over || *credit > 0.0)
+        {
+            self.send(now, at, own, link, probe.packet_bytes);
+            if is_over {
+                let end = self.history.next();
+                self.estimator().probe_ends(at, probe.id, end);
+                self.probe = None;
+            }
         }
     }
 
     fn send(&mut self, now: u64, at: Instant, own: usize, link: &mut Link, bytes: usize) {
         self.credit -= bytes as f64;
-        self.sent_bytes += bytes as u64;
+        // All that leaves is part of a probe.
+        if let Some((.., credit)) = &mut self.probe {
+            *credit -= bytes as f64;
+        }
         let seq = self.history.sent(at, bytes);
         if let Control::Ours(estimator) = &mut self.control {
             estimator.sent(at, bytes);
@@ -330,9 +332,8 @@ pub fn run(link: &mut Link, flows: &mut [Flow], from: f64, to: f64) {
         for flow in flows.iter_mut() {
             flow.say(now, link.delay);
             if now.is_multiple_of(50 * MS) {
-                let (arrived, sent) = (flow.arrived_bytes, flow.sent_bytes);
                 let (estimate, queue) = (flow.estimate(), link.waiting(now) / MS);
-                flow.samples.push(Sample { at: now, estimate, arrived, sent, queue });
+                flow.samples.push(Sample { at: now, estimate, arrived: flow.arrived_bytes, queue });
             }
         }
     }

@@ -19,12 +19,11 @@ pub struct Link {
     pub losses: Vec<(u64, u64, f64)>,
     /// What comes is held until the next multiple of this, as radios do; 0: not.
     pub bunches: u64,
-    pub rng: Rng,
+    rng: Rng,
     queue: VecDeque<Queued>,
     queue_bytes: usize,
     free_at: u64,
     under_way: VecDeque<(u64, Queued)>,
-    pub dropped: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +49,12 @@ impl Link {
             queue_bytes: 0,
             free_at: 0,
             under_way: VecDeque::new(),
-            dropped: 0,
         }
+    }
+
+    pub fn seeded(mut self, seed: u8) -> Link {
+        self.rng = Rng::from_seed([seed; 32]);
+        self
     }
 
     pub fn rate(&self, at: u64) -> u64 {
@@ -71,7 +74,6 @@ impl Link {
         // 28 bytes of headers are on the link and in no estimate.
         let bytes = bytes + 28;
         if self.queue_bytes + bytes > self.queue_bytes_max {
-            self.dropped += 1;
             return;
         }
         self.queue_bytes += bytes;

@@ -1,5 +1,7 @@
 //! The estimator on links as they are, in a time of their own.
 
+mod cases;
+mod fairness;
 mod flow;
 mod link;
 mod published;
