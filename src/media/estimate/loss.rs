@@ -12,11 +12,13 @@ use super::{PacketResult, share};
 use crate::base::bitrate::Bitrate;
 
 /// An observation spans at least so long and so many packets (`libwebrtc`,
-/// `ObservationDurationLowerBound`, 250 ms; `kLimitNumPackets`, 20), or so long with fewer. Longer
-/// is surer and later.
+/// `ObservationDurationLowerBound`, 250 ms), or so long with fewer. More is surer and later; of 20
+/// packets (`kLimitNumPackets`) a path that loses a twentieth often loses a tenth.
 const SPAN_MICROS_MIN: i64 = 250_000;
 const SPAN_MICROS_MAX: i64 = 1_000_000;
-const PACKETS_MIN: u32 = 20;
+const PACKETS_MIN: u32 = 50;
+/// Of what loses severely, so many are enough.
+const PACKETS_SEVERE: u32 = 20;
 /// What a path is thought to lose of itself before it showed (`libwebrtc`,
 /// `InitialInherentLossEstimate`).
 const INHERENT: f64 = 0.01;
@@ -100,12 +102,19 @@ impl Loss {
     /// A feedback was heard. Something is said once for each observation.
     pub fn update(&mut self, is_limited: bool) -> Option<Verdict> {
         let (first, last) = self.current.sent?;
-        let is_full = last - first >= SPAN_MICROS_MIN && self.current.packets >= PACKETS_MIN;
+        let lost = share(self.current.lost_bytes, self.current.bytes);
+        let packets = if lost < SEVERE { PACKETS_MIN } else { PACKETS_SEVERE };
+        let is_full = last - first >= SPAN_MICROS_MIN && self.current.packets >= packets;
         if !is_full && last - first < SPAN_MICROS_MAX {
             return None;
         }
         let seen = std::mem::take(&mut self.current);
         Some(self.judge(seen, super::micros(last - first), is_limited))
+    }
+
+    /// So many times what arrives is sent, on a path that loses nothing but what it always does.
+    pub fn sent_per_arrived(&self) -> f64 {
+        1.0 / (1.0 - self.inherent)
     }
 
     fn judge(&mut self, seen: Observation, span: std::time::Duration, is_limited: bool) -> Verdict {
@@ -114,10 +123,11 @@ impl Loss {
         // Packets that no feedback spoke of were sent all the same.
         let told = share(seen.packets.into(), seen.seq.1 - seen.seq.0 + 1);
         let sent = Bitrate::of(seen.bytes, span).scale(1.0 / told.max(0.1));
-        let chance = self.inherent.max(INHERENT);
-        let deviation = (chance * (1.0 - chance) / f64::from(seen.packets)).sqrt();
-        let margin = EXCESS_MIN.max(DEVIATIONS * deviation);
-        let usual = self.inherent + margin;
+        let margin = |share: f64| {
+            let deviation = (share * (1.0 - share) / f64::from(seen.packets)).sqrt();
+            EXCESS_MIN.max(DEVIATIONS * deviation)
+        };
+        let usual = self.inherent + margin(self.inherent.max(INHERENT));
         if lost <= usual {
             self.excess = 0;
             self.passed = None;
@@ -128,11 +138,13 @@ impl Loss {
         // Had it been too much, as much would pass as before.
         let is_inherent =
             self.passed.is_some_and(|passed| arrived < sent.min(passed).scale(PASSED));
-        if (is_inherent || is_limited && lost < EXCESS_LIMITED) && lost < INHERENT_MAX + margin {
+        if (is_inherent || is_limited && lost < EXCESS_LIMITED)
+            && lost < INHERENT_MAX + margin(INHERENT_MAX)
+        {
             let towards = lost.min(INHERENT_MAX);
             self.inherent += INHERENT_UP * (towards - self.inherent).max(0.0);
         }
-        if is_limited && lost < EXCESS_LIMITED.max(usual) {
+        if is_limited && lost < usual.max(EXCESS_LIMITED + margin(EXCESS_LIMITED)) {
             return Verdict::Usual;
         }
         self.excess += 1;
@@ -142,7 +154,7 @@ impl Loss {
         self.excess = 0;
         self.passed = Some(arrived);
         // Where so much is lost a queue is full, and must become empty.
-        let share = if lost > SEVERE { DECREASE } else { 1.0 / (1.0 - self.inherent) };
+        let share = if lost > SEVERE { DECREASE } else { self.sent_per_arrived() };
         Verdict::Lower(arrived.scale(share))
     }
 }

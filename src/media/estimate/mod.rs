@@ -289,8 +289,9 @@ impl Estimator {
         let usage = self.usage();
         let seen = Seen {
             usage,
-            acked: self.acked.rate(),
-            busy: self.acked.busy_rate(),
+            // What is always lost on the way was not too much for it.
+            acked: self.acked.rate().map(|rate| rate.scale(self.loss.sent_per_arrived())),
+            busy: self.acked.busy_rate().map(|rate| rate.scale(self.loss.sent_per_arrived())),
             standing,
             round_trip: self.round_trip.unwrap_or(ROUND_TRIP),
             is_limited,
@@ -356,7 +357,11 @@ impl Estimator {
     /// that it would find something, or one is under way. Its first packet is told of by
     /// [`Estimator::probe_begins`], its end by [`Estimator::probe_ends`].
     pub fn wants_probe(&mut self, now: Instant, goal: Bitrate) -> Option<Probe> {
-        let is_known = matches!(self.source, Source::Start | Source::Transport);
+        // The first finds out whether there is feedback.
+        let is_known = match self.source {
+            Source::Start => !self.probes.has_begun(),
+            source => source == Source::Transport,
+        };
         let is_calm = self.usage() != Usage::Over
             && self.queue.standing() < PROBE_QUEUE_MAX
             && self.bound == Bound::None;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Arrival, PacketResult};
+use super::{Arrival, PacketResult, share};
 use crate::base::bitrate::Bitrate;
 
 /// The first probe sends so many times the estimate (`libwebrtc`, `ProbeController`,
@@ -13,11 +13,15 @@ const SCALE_FIRST: f64 = 3.0;
 const SCALE: f64 = 2.0;
 /// And so many times the goal: what is found is a bit less than what is sent.
 const SCALE_GOAL: f64 = 1.1;
-/// For so long, so many packets at least, and no bytes less. `libwebrtc` sends for 15 ms; longer
-/// sees through a radio that holds packets up for ten, and costs more.
+/// For so long. `libwebrtc` sends for 15 ms; longer sees through a radio that holds packets up for
+/// ten, and costs more.
 const DURATION: Duration = Duration::from_millis(30);
-const PACKETS_MIN: usize = 5;
-const BYTES_MIN: usize = 1_500;
+/// And at most, where a packet takes long.
+const DURATION_MAX: Duration = Duration::from_millis(200);
+/// In so many packets at least (`libwebrtc`, `kMinProbePacketsSent`), which are not longer nor shorter
+/// than this.
+const PACKETS_MIN: u64 = 5;
+const PACKET_BYTES: std::ops::RangeInclusive<usize> = 200..=1_150;
 /// What did not come back so long after the probe is not waited for (`libwebrtc`,
 /// `kMaxWaitingTimeForProbingResult`).
 const RESULT_WITHIN: Duration = Duration::from_secs(1);
@@ -25,12 +29,11 @@ const RESULT_WITHIN: Duration = Duration::from_secs(1);
 /// `ProbeBitrateEstimator`). Lower believes what losses made of it.
 const ARRIVED_SHARE_MIN: f64 = 0.8;
 const ARRIVED_MIN: u32 = 4;
-/// When delay falls by so much of the time in which they left, they were held up before (the same:
-/// they come twice as fast as they left).
-const CAUGHT_UP: f64 = 0.5;
+/// What comes so many times faster than it left was held up before (the same).
+const CAUGHT_UP: f64 = 2.0;
 /// Slower than this share of what was sent, it was too much: then a bit less than what came is
 /// found (the same, 0.9 and 0.95; here the measure is finer).
-const UNSATURATED: f64 = 0.95;
+const UNSATURATED: f64 = 0.92;
 const SATURATED: f64 = 0.95;
 /// A result that is so much more than the estimate is worth something.
 const WORTH: f64 = 1.05;
@@ -39,23 +42,34 @@ const WORTH: f64 = 1.05;
 /// shorter burdens one that is not.
 const REST: Duration = Duration::from_secs(1);
 const REST_MAX: Duration = Duration::from_secs(5);
-/// A raise that was followed by overuse in so long was wrong.
+/// After one of which nothing was heard, so long, and so often.
+const AGAIN: Duration = Duration::from_millis(250);
+const UNKNOWN_MAX: u32 = 4;
+/// A raise that was followed by overuse in so long was wrong: others use what it found. Then it
+/// rests for up to so long. Longer uses less of a link that is full; shorter takes more than its
+/// share of it.
+const REST_MAX_REGRET: Duration = Duration::from_secs(7);
 const REGRET_WITHIN: Duration = Duration::from_secs(2);
+
+/// An estimate that fell to this share since then is of another link (`libwebrtc`,
+/// `kBitrateDropThreshold`), and it rests no longer than at first.
+const DROP: f64 = 0.66;
 
 /// Names one probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProbeId(u32);
 
-/// A request to send more for a moment: media that waits, else padding. What leaves in between for
-/// other reasons is part of it.
+/// A request to send more for a moment: what leaves anyway, and padding so that it is as much as
+/// this in total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe {
     pub id: ProbeId,
     /// At this rate, in steps of no more than some milliseconds.
     pub rate: Bitrate,
-    /// So many bytes in total, in at least so many packets.
-    pub bytes: usize,
-    pub packets_min: usize,
+    /// For so long, with a last packet at the end.
+    pub duration: Duration,
+    /// So long is a packet of padding.
+    pub packet_bytes: usize,
 }
 
 /// What a probe found.
@@ -74,6 +88,10 @@ pub struct Probes {
     /// Not before.
     next: Option<Instant>,
     failures: u32,
+    /// In a row, of which nothing is known.
+    unknown: u32,
+    /// The estimate when it last was to rest.
+    rested_at: Bitrate,
     /// Nothing was found on this path yet.
     found: bool,
     /// When one raised the estimate.
@@ -89,7 +107,7 @@ struct Active {
     end: Option<u64>,
     tally: Tally,
     /// The highest number that was told of.
-    told: u64,
+    highest: u64,
 }
 
 #[derive(Debug, Default)]
@@ -98,33 +116,54 @@ struct Tally {
     lost: u32,
     bytes: u64,
     lost_bytes: u64,
-    /// When the first and the last left.
-    sent: Option<(i64, i64)>,
-    /// Bytes that left with the last: they are outside of the time in between.
-    last_bytes: u64,
-    /// When the first half of the probe is over, after the first.
-    half: i64,
-    largest: u64,
-    /// Of each half the packet that took the least time: when it left, and the time.
-    least: [Option<(i64, i64)>; 2],
+    /// What is smaller takes less time on the link itself, and is not compared.
+    small: u64,
+    first: Option<Point>,
+    /// A third of the probe.
+    third: i64,
+    /// Of its first and last third the packet that took the least time.
+    least: [Option<Point>; 2],
+}
+
+/// A packet, on both clocks, and all bytes that came before it and with it.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    sent: i64,
+    arrived: i64,
+    bytes: u64,
 }
 
 impl Probes {
     /// A probe towards a goal, if it is time for one; it begins with its first packet.
     pub fn request(&mut self, now: Instant, estimate: Bitrate, goal: Bitrate) -> Option<Probe> {
+        if estimate < self.rested_at.scale(DROP) {
+            (self.failures, self.rested_at) = (0, estimate);
+            self.next = self.next.min(Some(now + REST));
+        }
         let is_due = self.next.is_none_or(|next| now >= next);
         if self.active.is_some() || !is_due || goal <= estimate {
             return None;
         }
         let scale = if self.found { SCALE } else { SCALE_FIRST };
         let rate = estimate.scale(scale).min(goal.scale(SCALE_GOAL));
-        let bytes = (rate.bytes_in(DURATION) as usize).max(BYTES_MIN);
+        let part = (rate.bytes_in(DURATION) / PACKETS_MIN) as usize;
+        let packet_bytes = part.clamp(*PACKET_BYTES.start(), *PACKET_BYTES.end());
+        // At a low rate so many packets take longer.
+        let all = packet_bytes as u64 * PACKETS_MIN;
+        let duration = rate.time_for(all).clamp(DURATION, DURATION_MAX);
         self.minted = self.minted.wrapping_add(1);
-        let probe = Probe { id: ProbeId(self.minted), rate, bytes, packets_min: PACKETS_MIN };
-        let half = rate.time_for(bytes as u64 / 2).as_micros() as i64;
-        let tally = Tally { half, ..Tally::default() };
-        self.active =
-            Some(Active { probe, began: now, ended: None, first: None, end: None, tally, told: 0 });
+        let probe = Probe { id: ProbeId(self.minted), rate, duration, packet_bytes };
+        let third = duration.as_micros() as i64 / 3;
+        let tally = Tally { third, small: packet_bytes as u64 / 2, ..Tally::default() };
+        self.active = Some(Active {
+            probe,
+            began: now,
+            ended: None,
+            first: None,
+            end: None,
+            tally,
+            highest: 0,
+        });
         Some(probe)
     }
 
@@ -143,11 +182,16 @@ impl Probes {
         }
     }
 
+    /// There was one already.
+    pub fn has_begun(&self) -> bool {
+        self.minted > 0
+    }
+
     /// What became of a packet; `arrival` if it arrived.
     pub fn take(&mut self, result: &PacketResult, arrival: Option<&Arrival>) {
         let Some(active) = &mut self.active else { return };
         let Some(first) = active.first.filter(|first| *first <= result.seq) else { return };
-        active.told = active.told.max(result.seq);
+        active.highest = active.highest.max(result.seq);
         if active.end.is_some_and(|end| result.seq >= end) || result.seq < first {
             return;
         }
@@ -163,47 +207,45 @@ impl Probes {
     /// A feedback was heard, or time passed. Gives what a probe found that is more than the
     /// estimate.
     pub fn update(&mut self, now: Instant, estimate: Bitrate, is_over: bool) -> Option<Found> {
-        self.regret(now, is_over);
-        let active = self.active.as_ref()?;
-        let is_told = active.first.zip(active.end).is_some_and(|(first, end)| {
-            u64::from(active.tally.arrived + active.tally.lost) >= end.saturating_sub(first)
-                || active.told >= end
-        });
-        let waited = now.saturating_duration_since(active.ended.unwrap_or(active.began));
-        if !is_told && waited < RESULT_WITHIN {
-            return None;
+        self.regret(now, estimate, is_over);
+        let active = self.active.take_if(|active| active.is_over(now))?;
+        let asked = active.probe.rate;
+        let found = active.tally.found(asked);
+        // Nothing was heard of it, or less left than was asked for: nothing is known.
+        let is_short = |f: Found| !f.is_capacity && f.rate < asked.scale(UNSATURATED);
+        let is_unknown = active.is_unheard() || found.is_some_and(is_short);
+        let found = found.filter(|found| found.rate > estimate.scale(WORTH));
+        match found {
+            None if is_unknown && self.unknown < UNKNOWN_MAX => {
+                self.unknown += 1;
+                self.next = Some(now + AGAIN);
+            }
+            // The end of the link was found; it may have another in a while.
+            Some(Found { is_capacity: true, .. }) | None => self.rest(now, estimate, REST_MAX),
+            Some(_) => (self.failures, self.unknown, self.next) = (0, 0, Some(now)),
         }
-        let found = active.tally.found(active.probe.rate);
-        let is_more = |found: &Found| found.rate > estimate.scale(WORTH);
-        self.active = None;
-        let Some(found) = found.filter(is_more) else {
-            self.rest(now);
-            return None;
-        };
-        self.found = true;
-        self.raised = Some(now);
-        // The end of the link was found; it may have another in a while.
-        match found.is_capacity {
-            true => self.rest(now),
-            false => (self.failures, self.next) = (0, Some(now)),
+        if found.is_some() {
+            (self.found, self.raised) = (true, Some(now));
         }
-        Some(found)
+        found
     }
 
-    fn regret(&mut self, now: Instant, is_over: bool) {
+    fn regret(&mut self, now: Instant, estimate: Bitrate, is_over: bool) {
         let Some(raised) = self.raised else { return };
         let is_past = now.saturating_duration_since(raised) > REGRET_WITHIN;
         if is_over && !is_past {
-            self.rest(now);
+            self.rest(now, estimate, REST_MAX_REGRET);
         }
         if is_over || is_past {
             self.raised = None;
         }
     }
 
-    fn rest(&mut self, now: Instant) {
-        let rest = REST.saturating_mul(1 << self.failures.min(8)).min(REST_MAX);
+    fn rest(&mut self, now: Instant, estimate: Bitrate, most: Duration) {
+        self.rested_at = estimate;
+        let rest = REST.saturating_mul(1 << self.failures.min(8)).min(most);
         self.failures += 1;
+        self.unknown = 0;
         self.next = Some(now + rest);
     }
 
@@ -214,59 +256,79 @@ impl Probes {
     }
 }
 
-/// What leaves within so long of each other does so at one time, in microseconds.
-const TOGETHER: i64 = 500;
+impl Active {
+    /// How many packets it has, once it ended.
+    fn packets(&self) -> Option<u64> {
+        Some(self.end?.saturating_sub(self.first?))
+    }
+
+    fn told(&self) -> u64 {
+        u64::from(self.tally.arrived + self.tally.lost)
+    }
+
+    /// All was heard of it that will be.
+    fn is_over(&self, now: Instant) -> bool {
+        let is_passed = self.end.is_some_and(|end| self.highest >= end);
+        let is_told = self.packets().is_some_and(|packets| self.told() >= packets);
+        let waited = now.saturating_duration_since(self.ended.unwrap_or(self.began));
+        is_passed || is_told || waited >= RESULT_WITHIN
+    }
+
+    /// Feedback was lost, or none is given.
+    fn is_unheard(&self) -> bool {
+        self.packets().is_none_or(|packets| share(self.told(), packets) < ARRIVED_SHARE_MIN)
+    }
+}
+
+impl Point {
+    fn rate_since(&self, before: &Point) -> Bitrate {
+        let span = super::micros(self.arrived - before.arrived);
+        Bitrate::of(self.bytes - before.bytes, span)
+    }
+}
 
 impl Tally {
     fn arrived(&mut self, arrival: &Arrival) {
         let &Arrival { sent, arrived, bytes, .. } = arrival;
         self.arrived += 1;
         self.bytes += bytes;
-        let (first, last) = self.sent.unwrap_or((sent, sent));
-        if sent > last + TOGETHER {
-            self.last_bytes = 0;
-        }
-        self.last_bytes += bytes;
-        self.sent = Some((first.min(sent), last.max(sent)));
-        // What is small takes less time on the link itself.
-        if 10 * self.largest < 7 * bytes {
-            self.least = [None; 2];
-        }
-        self.largest = self.largest.max(bytes);
-        if 10 * bytes < 7 * self.largest {
-            return;
-        }
-        let delay = arrived - sent;
+        let point = Point { sent, arrived, bytes: self.bytes };
+        let since = sent - self.first.get_or_insert(point).sent;
         let [early, late] = &mut self.least;
-        let least = if sent - first < self.half { early } else { late };
-        if least.is_none_or(|(_, least)| delay < least) {
-            *least = Some((sent, delay));
+        let least = match since {
+            since if since < self.third => early,
+            since if since >= 2 * self.third => late,
+            _ => return,
+        };
+        let is_less = least.is_none_or(|least| arrived - sent < least.arrived - least.sent);
+        if is_less && bytes >= self.small {
+            *least = Some(point);
         }
     }
 
-    /// On a link that carries less than what is sent, delay grows by the same for each packet:
-    /// by so much for each second of sending as the rate is higher than the link's. Of the packets
-    /// of each half, the one with the least delay says so, as jitter only adds to it. (The
-    /// published estimator divides the bytes by the time between first and last arrival.)
+    /// What came from the packet that took the least time of the first third to that of the last
+    /// third. (The published estimator has the first and the last packet; but jitter only adds to
+    /// delay, and packets that left together say nothing of the link until others come after them.)
     /// What else left meanwhile may have made it more than was asked for; no more is found.
     fn found(&self, asked: Bitrate) -> Option<Found> {
         let all = self.arrived + self.lost;
-        let share = super::share(self.arrived.into(), all.into());
-        let bytes_share = super::share(self.bytes, self.bytes + self.lost_bytes);
-        if self.arrived < ARRIVED_MIN || share.min(bytes_share) < ARRIVED_SHARE_MIN {
+        let packets_share = share(self.arrived.into(), all.into());
+        let bytes_share = share(self.bytes, self.bytes + self.lost_bytes);
+        if self.arrived < ARRIVED_MIN || packets_share.min(bytes_share) < ARRIVED_SHARE_MIN {
             return None;
         }
-        let span = super::micros(self.sent?.1 - self.sent?.0);
-        let sent = Bitrate::of(self.bytes - self.last_bytes, span).min(asked);
         let [early, late] = self.least;
         let (early, late) = (early?, late?);
-        let growth = (late.1 - early.1) as f64 / (late.0 - early.0).max(1) as f64;
-        let came = 1.0 / (1.0 + growth.max(0.0));
-        if growth < -CAUGHT_UP || span > RESULT_WITHIN {
+        let (sent, came) = (late.sent - early.sent, late.arrived - early.arrived);
+        if sent <= 0 || (came as f64) * CAUGHT_UP < sent as f64 {
             return None;
         }
-        let is_capacity = came < UNSATURATED;
-        let share = if is_capacity { came * SATURATED } else { came };
-        Some(Found { rate: sent.scale(share), is_capacity })
+        let is_capacity = (sent as f64) < came as f64 * UNSATURATED;
+        let rate = match is_capacity {
+            true => late.rate_since(&early).scale(SATURATED),
+            // Nothing waits at the end: all that left before has come, too.
+            false => late.rate_since(&early).max(late.rate_since(&self.first?)),
+        };
+        Some(Found { rate: rate.min(asked), is_capacity })
     }
 }

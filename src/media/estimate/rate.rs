@@ -25,7 +25,8 @@ const ADDED_MIN: Bitrate = Bitrate::from_kbps(4);
 const ACKED_TIMES_MAX: f64 = 1.5;
 const ACKED_SPARE: Bitrate = Bitrate::from_kbps(10);
 /// The rate goes down again after a round trip, within these (`libwebrtc`,
-/// `TimeToReduceFurther`).
+/// `TimeToReduceFurther`). Sooner takes what was sent before for what the link carries; later lets
+/// the queue grow, and takes more than its share of a link.
 const DECREASE_AFTER_MIN: Duration = Duration::from_millis(10);
 const DECREASE_AFTER_MAX: Duration = Duration::from_millis(200);
 /// While less is sent than may be, a queue that grows for less than this may be others', who back

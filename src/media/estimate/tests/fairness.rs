@@ -27,7 +27,14 @@ fn the_published_model_has_its_share() {
             90.0,
         ));
     }
-    assert!(shares.iter().all(|share| (35..=65).contains(share)), "{shares:?} %");
+    are_fair(&shares, 30..=70);
+}
+
+/// Who has more changes over minutes; on average it is half.
+fn are_fair(shares: &[u64], each: std::ops::RangeInclusive<u64>) {
+    let mean = shares.iter().sum::<u64>() / shares.len() as u64;
+    assert!((40..=60).contains(&mean), "{shares:?} %");
+    assert!(shares.iter().all(|share| each.contains(share)), "{shares:?} %");
 }
 
 #[test]
@@ -41,7 +48,7 @@ fn who_comes_later_gets_a_share() {
         other.starts = 20 * SECOND;
         shares.push(share([early, other], seed, 50.0, 110.0));
     }
-    assert!(shares.iter().all(|share| (30..=70).contains(share)), "{shares:?} %");
+    are_fair(&shares, 25..=75);
 }
 
 #[test]
@@ -53,5 +60,5 @@ fn two_of_ours_share() {
         late.starts = 20 * SECOND;
         shares.push(share([late, ours(seed + 50)], seed, 50.0, 110.0));
     }
-    assert!(shares.iter().all(|share| (35..=65).contains(share)), "{shares:?} %");
+    are_fair(&shares, 30..=70);
 }

@@ -52,7 +52,8 @@ pub struct Flow {
     arrivals: Arrivals,
     waiting: VecDeque<usize>,
     credit: f64,
-    probe: Option<(Probe, f64, usize, usize)>,
+    /// When it began, and what may leave.
+    probe: Option<(Probe, u64, f64)>,
     pictures: u64,
     said: VecDeque<(u64, Vec<u8>)>,
     next_feedback: u64,
@@ -141,7 +142,7 @@ impl Flow {
         {
             estimator.probe_begins(probe.id, self.history.next());
             self.probes.push((now, probe.rate));
-            self.probe = Some((probe, 0.0, probe.bytes, probe.packets_min));
+            self.probe = Some((probe, now, 0.0));
         }
         self.pace(now, at, own, link);
         self.pad(now, at, own, link);
@@ -220,27 +221,27 @@ impl Flow {
     }
 
     fn pad(&mut self, now: u64, at: Instant, own: usize, link: &mut Link) {
-        let Some((probe, credit, bytes, packets)) = &mut self.probe else { return };
+        let Some((probe, began, credit)) = &mut self.probe else { return };
         *credit += probe.rate.bps() as f64 / 8e3;
-        let size = (probe.bytes / probe.packets_min).clamp(200, 1_150);
-        let (mut left, mut count, id) = (*bytes, *packets, probe.id);
-        let mut credit_left = *credit;
-        while credit_left > 0.0 && (left > 0 || count > 0) {
-            self.send(now, at, own, link, size);
-            (credit_left, left) = (credit_left - size as f64, left.saturating_sub(size));
-            count = count.saturating_sub(1);
-        }
-        if (left, count) == (0, 0) {
-            let end = self.history.next();
-            self.estimator().probe_ends(at, id, end);
-            self.probe = None;
-        } else if let Some((_, credit, bytes, packets)) = &mut self.probe {
-            (*credit, *bytes, *packets) = (credit_left, left, count);
+        let (probe, is_over) = (*probe, now - *began >= probe.duration.as_micros() as u64);
+        while let Some((.., credit)) = &self.probe
+            && (is_over || *credit > 0.0)
+        {
+            self.send(now, at, own, link, probe.packet_bytes);
+            if is_over {
+                let end = self.history.next();
+                self.estimator().probe_ends(at, probe.id, end);
+                self.probe = None;
+            }
         }
     }
 
     fn send(&mut self, now: u64, at: Instant, own: usize, link: &mut Link, bytes: usize) {
         self.credit -= bytes as f64;
+        // All that leaves is part of a probe.
+        if let Some((.., credit)) = &mut self.probe {
+            *credit -= bytes as f64;
+        }
         let seq = self.history.sent(at, bytes);
         if let Control::Ours(estimator) = &mut self.control {
             estimator.sent(at, bytes);
