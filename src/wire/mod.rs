@@ -9,10 +9,12 @@
     clippy::string_slice
 )]
 
+pub mod bits;
 pub mod chunked;
 pub mod codec;
 pub mod date;
 pub mod demux;
+pub mod dependency_descriptor;
 pub mod dtls;
 pub mod frame;
 pub mod http;
