@@ -14,6 +14,7 @@ pub mod cache;
 pub mod clock;
 pub mod extensions;
 pub mod keyframes;
+pub mod layers;
 pub mod nack;
 pub mod packet;
 pub mod reception;
