@@ -20,6 +20,7 @@ pub mod frame;
 pub mod http;
 pub mod names;
 pub mod payload;
+pub mod picture_size;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
