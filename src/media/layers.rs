@@ -188,6 +188,8 @@ mod tests {
         // Number 10 came, and 13 as well, but 14 refers to both.
         assert_eq!(begins(13, 1), []);
         assert_eq!(begins(14, 4), but_lowest);
+        // So was number 65, where number 1 is remembered.
+        assert_eq!(begins(69, 1), []);
     }
 
     #[test]
