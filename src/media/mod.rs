@@ -17,6 +17,7 @@ pub mod encoding;
 pub mod estimate;
 pub mod extensions;
 pub mod keyframes;
+pub mod layers;
 pub mod measure;
 pub mod nack;
 pub mod pacer;

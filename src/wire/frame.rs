@@ -70,6 +70,13 @@ impl Targets {
         Targets(self.0 | other.0)
     }
 
+    /// Those next above one of these, in either dimension.
+    #[must_use]
+    pub fn above(self) -> Targets {
+        const BELOW_HIGHEST_TEMPORAL: u16 = 0x7777;
+        Targets((self.0 & BELOW_HIGHEST_TEMPORAL) << 1 | self.0 << LAYERS_MAX)
+    }
+
     #[must_use]
     pub fn without(self, other: Targets) -> Targets {
         Targets(self.0 & !other.0)
@@ -113,5 +120,22 @@ mod tests {
         assert!(Targets::NONE.with(Layer::HIGHEST).has(Layer::HIGHEST));
         assert!(targets.without(targets).is_empty());
         assert_eq!(Layer::new(4, 0), None);
+    }
+
+    #[test]
+    fn above_a_target_is_the_next_in_either_dimension() {
+        let layers = || (0..4).flat_map(|s| (0..4).map(move |t| Layer { spatial: s, temporal: t }));
+        for (below, target) in layers().flat_map(|l| layers().map(move |m| (l, m))) {
+            let (s, t) = (
+                target.spatial as i8 - below.spatial as i8,
+                target.temporal as i8 - below.temporal as i8,
+            );
+            let is_next = (s, t) == (1, 0) || (s, t) == (0, 1);
+            assert_eq!(
+                Targets::NONE.with(below).above().has(target),
+                is_next,
+                "{below:?} {target:?}"
+            );
+        }
     }
 }

@@ -9,15 +9,18 @@
     clippy::string_slice
 )]
 
+pub mod bits;
 pub mod chunked;
 pub mod codec;
 pub mod date;
 pub mod demux;
+pub mod dependency_descriptor;
 pub mod dtls;
 pub mod frame;
 pub mod http;
 pub mod names;
 pub mod payload;
+pub mod picture_size;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

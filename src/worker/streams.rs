@@ -10,6 +10,7 @@ use crate::base::ids::TrackId;
 use crate::base::limits::STREAMS_PER_PEER_MAX;
 use crate::media::clock::{PublisherClock, StreamAnchor, StreamClock};
 use crate::media::extensions::{ExtensionIds, Received};
+use crate::media::layers::Layers;
 use crate::media::nack::Missing;
 use crate::media::packet::{Head, Packet};
 use crate::media::reception::Reception;
@@ -68,6 +69,7 @@ struct Stream {
     reception: Reception,
     missing: Missing,
     clock: StreamClock,
+    layers: Layers,
     last: Instant,
 }
 
@@ -158,6 +160,7 @@ impl Streams {
             reception: Reception::default(),
             missing: Missing::default(),
             clock: StreamClock::default(),
+            layers: Layers::default(),
             last: now,
         });
         self.list.last_mut()
@@ -211,11 +214,10 @@ impl Streams {
             }
             PayloadType::Unknown => return Err(DropReason::Codec),
         };
-        let starts_keyframe = payload::starts_keyframe(codec, payload);
-        let mut frame = payload::frame(codec, payload);
-        frame.is_end |= header.marker;
         let stream = self.list.iter_mut().find(|stream| stream.ssrc == ssrc);
         let stream = stream.ok_or(DropReason::UnknownStream)?;
+        let (mut frame, starts_keyframe) = stream.layers.read(seq, codec, payload, said.descriptor);
+        frame.is_end |= header.marker;
         if starts_keyframe {
             stream.missing.keyframe(seq);
         }

@@ -2,31 +2,73 @@
 
 /// nal_unit_type (ITU-T H.264 table 7-1).
 const IDR: u8 = 5;
-pub const SPS: u8 = 7;
+const SPS: u8 = 7;
+
+/// Packet types of RFC 6184 §5.2 beside single NAL units.
+const STAP_A: u8 = 24;
+const FU_A: u8 = 28;
 
 /// RFC 6184 §5: a sequence parameter set or the beginning of an IDR picture, alone, aggregated
 /// (STAP-A) or fragmented (FU-A).
 pub fn starts_keyframe(payload: &[u8]) -> Option<bool> {
-    let opens = |nal: u8| nal & 0x1f == SPS || nal & 0x1f == IDR;
-    let first = *payload.first()?;
-    match first & 0x1f {
-        24 => {
-            let mut rest = payload.get(1..)?;
-            while let Some((size, tail)) = rest.split_first_chunk() {
-                let size = usize::from(u16::from_be_bytes(*size));
-                if opens(*tail.first()?) {
-                    return Some(true);
+    payload.first()?;
+    Some(units(payload).any(|(kind, _)| kind == SPS || kind == IDR))
+}
+
+/// The first sequence parameter set that is in a packet, without its NAL unit's header; where it is
+/// fragmented, as much of it as is here.
+pub fn parameter_set(payload: &[u8]) -> Option<&[u8]> {
+    units(payload).find(|(kind, _)| *kind == SPS).map(|(_, bytes)| bytes)
+}
+
+/// The NAL units that begin in a packet: nal_unit_type and what is behind the header. One that is
+/// longer than the packet is as long as that.
+fn units(mut payload: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut is_first = true;
+    let mut aggregated = false;
+    std::iter::from_fn(move || {
+        if std::mem::take(&mut is_first) {
+            let (header, rest) = payload.split_first()?;
+            payload = &[];
+            match header & 0x1f {
+                STAP_A => (payload, aggregated) = (rest, true),
+                FU_A => {
+                    let (fu, rest) = rest.split_first()?;
+                    return (fu & 0x80 != 0).then_some((fu & 0x1f, rest));
                 }
-                rest = tail.get(size..)?;
+                kind => return Some((kind, rest)),
             }
-            Some(false)
         }
-        28 => {
-            let fu = *payload.get(1)?;
-            Some(fu & 0x80 != 0 && opens(fu))
+        if !aggregated {
+            return None;
         }
-        _ => Some(opens(first)),
+        let (size, rest) = payload.split_first_chunk()?;
+        let (unit, rest) = rest.split_at(rest.len().min(u16::from_be_bytes(*size).into()));
+        payload = rest;
+        let (header, unit) = unit.split_first()?;
+        Some((header & 0x1f, unit))
+    })
+}
+
+/// Bytes of a sequence parameter set that are looked at: what comes before the size and the cropping
+/// of a picture, with long scaling lists of a length that no encoder writes.
+const LOOKED_AT: usize = 256;
+
+/// The first bytes of a NAL unit without those that keep start codes out of it (ITU-T H.264
+/// §7.3.1), and how many there are.
+pub fn unescaped(unit: &[u8]) -> ([u8; LOOKED_AT], usize) {
+    let (mut out, mut length, mut zeros) = ([0; LOOKED_AT], 0, 0);
+    for byte in unit {
+        if zeros >= 2 && *byte == 3 {
+            zeros = 0;
+            continue;
+        }
+        zeros = if *byte == 0 { zeros + 1 } else { 0 };
+        let Some(place) = out.get_mut(length) else { break };
+        *place = *byte;
+        length += 1;
     }
+    (out, length)
 }
 
 #[cfg(test)]
@@ -46,5 +88,17 @@ mod tests {
         assert!(starts_keyframe(h264, &[0x7c, 0x85]));
         assert!(!starts_keyframe(h264, &[0x7c, 0x05]));
         assert!(!starts_keyframe(h264, &[0x7c]));
+        assert!(!starts_keyframe(h264, &[]));
+    }
+
+    #[test]
+    fn what_keeps_start_codes_out_is_left_out() {
+        let clear = |bytes: &[u8]| {
+            let (out, length) = super::unescaped(bytes);
+            out[..length].to_vec()
+        };
+        assert_eq!(clear(&[1, 0, 0, 3, 1, 0, 3, 0, 0, 3]), [1, 0, 0, 1, 0, 3, 0, 0]);
+        assert_eq!(clear(&[0, 0, 3, 0, 0, 3, 0]), [0, 0, 0, 0, 0]);
+        assert_eq!(clear(&[7; 300]), [7; super::LOOKED_AT]);
     }
 }
