@@ -25,5 +25,6 @@ pub mod packet;
 pub mod reception;
 pub mod resend;
 pub mod rewrite;
+pub mod speakers;
 pub mod srtp;
 pub mod transport_cc;

@@ -1,0 +1,283 @@
+//! Who speaks in a room, whom to show, and whom to hear.
+//!
+//! After Volfin and Cohen, "Dominant speaker identification for multipoint videoconferencing" (2012):
+//! a voice is judged over three times, and whoever is to be shown instead of another has to lead over
+//! all that matter. What they count in bands of the spectrum is counted here in frames that are
+//! louder than the track's own noise, since a server knows levels and no sound ([`Levels`]). Their
+//! scores rise with these counts, so counts are compared; their decisions are 300 ms apart, these
+//! 100 ms, so that a turn is seen within half a second.
+
+mod levels;
+mod voice;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+pub use self::levels::{ABOVE_NOISE_DB, Levels, NOISE_MAX, NOISE_PACKETS, Summary, VOICE_MIN};
+use self::voice::Voice;
+use crate::base::ids::TrackId;
+
+/// What time is counted in: a packet of Opus.
+pub const FRAME: Duration = Duration::from_millis(20);
+/// In a second.
+const FRAMES_PER_SECOND: u32 = 50;
+/// A report is about at most so many frames. More hide when in them the voice was; fewer are more
+/// letters between workers.
+pub const FRAMES_PER_REPORT_MAX: u8 = 10;
+/// Decisions are so far apart. Shorter costs a walk over the room's tracks each; longer shows a new
+/// speaker later.
+pub const DECISION_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Whoever begins to speak counts as speaking after so many frames with a voice of the last ten.
+/// Higher is late; lower lights up at every click.
+const SPEAKING_FRAMES: u32 = 5;
+/// And no more after so long without. Longer lags; shorter goes out between two words.
+pub const SPEAKING_HOLD: Duration = Duration::from_millis(700);
+
+/// Whoever is to become dominant needs so many frames with a voice in the last half second: a cough
+/// and a yes have fewer. Higher is later than half a second; lower follows each cough.
+const DOMINANT_FRAMES: u32 = 14;
+/// And so many more of them than the one who is.
+const DOMINANT_LEAD: u32 = 8;
+/// And a voice in that many of the five tenths of it: speech goes on, what falls down does not.
+const DOMINANT_TENTHS: u32 = 4;
+/// Who is dominant has to have paused: at most so many frames in the last 300 ms.
+const PAUSED_FRAMES: u32 = 2;
+/// Who became dominant less than so long ago has to have paused for all of the last 800 ms. Longer
+/// keeps a wrong choice; shorter goes to and fro between two who talk over each other.
+pub const DOMINANT_HOLD: Duration = Duration::from_secs(2);
+
+/// As many are heard of a room. With fewer tracks all are, and nothing of this matters.
+pub const HEARD_MAX: usize = 20;
+/// An unheard voice is let in after so many frames of the last ten: the first syllable is lost with
+/// more, a click costs somebody a place with fewer.
+const ENTER_FRAMES: u32 = 3;
+/// Whoever came in or had a voice less than so long ago keeps the place against those as loud. Longer
+/// leaves fewer places for the next; shorter cuts off who takes a breath.
+pub const HEARD_HOLD: Duration = Duration::from_secs(3);
+/// A voice that is louder by so many decibels takes the place of one that speaks.
+const LOUDER_DB: u8 = 6;
+
+/// Somebody who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Speaking {
+    pub track: TrackId,
+    /// Of late, in -dBov.
+    pub level: u8,
+}
+
+/// What a decision changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Changes<'a> {
+    /// [`Speakers::dominant`] is another one.
+    pub dominant: bool,
+    /// Somebody began or ended to speak.
+    pub speaking: bool,
+    /// From now on to be forwarded to everybody, or no more.
+    pub heard: &'a [TrackId],
+    pub unheard: &'a [TrackId],
+}
+
+/// The voices of one room.
+#[derive(Debug)]
+pub struct Speakers {
+    voices: Vec<Voice>,
+    places: HashMap<TrackId, usize>,
+    dominant: Option<(TrackId, Instant)>,
+    heard_max: usize,
+    heard_count: usize,
+    next: Option<Instant>,
+    decided: Option<Instant>,
+    /// Since the last decision.
+    dominant_left: bool,
+    speaking_left: bool,
+    heard: Vec<TrackId>,
+    unheard: Vec<TrackId>,
+}
+
+impl Speakers {
+    /// Of an empty room, of which as many tracks are heard at a time.
+    pub fn new(heard_max: usize) -> Speakers {
+        Speakers {
+            voices: Vec::new(),
+            places: HashMap::new(),
+            dominant: None,
+            heard_max,
+            heard_count: 0,
+            next: None,
+            decided: None,
+            dominant_left: false,
+            speaking_left: false,
+            heard: Vec::new(),
+            unheard: Vec::new(),
+        }
+    }
+
+    /// An audio track was published. It is heard if there is room.
+    pub fn add(&mut self, track: TrackId, now: Instant) {
+        if self.places.contains_key(&track) {
+            return;
+        }
+        self.places.insert(track, self.voices.len());
+        self.voices.push(Voice::new(track, now));
+        self.decide_by(now);
+    }
+
+    /// An audio track is gone, and forgotten.
+    pub fn remove(&mut self, track: TrackId, now: Instant) {
+        self.silence(track, now);
+        let Some(place) = self.places.remove(&track) else { return };
+        if place >= self.voices.len() {
+            return;
+        }
+        let voice = self.voices.swap_remove(place);
+        if let Some(moved) = self.voices.get(place) {
+            self.places.insert(moved.track, place);
+        }
+        self.heard_count -= usize::from(voice.heard);
+        self.decide_by(now);
+    }
+
+    /// A track was muted: at once it neither speaks nor dominates.
+    pub fn silence(&mut self, track: TrackId, now: Instant) {
+        let Some(voice) = self.voice(track) else { return };
+        let spoke = voice.silence();
+        self.speaking_left |= spoke;
+        if self.dominant().is_some_and(|dominant| dominant == track) {
+            self.dominant = None;
+            self.dominant_left = true;
+        }
+        self.decide_by(now);
+    }
+
+    /// A track's [`Levels::take`], or what one packet of it said. One that is not known is ignored:
+    /// reports overtake the letters of those who leave.
+    pub fn report(&mut self, track: TrackId, summary: Summary, now: Instant) {
+        let Some(voice) = self.voice(track) else { return };
+        voice.hear(summary, now);
+        // Reports of all workers come at about the same time.
+        let gathered = now + FRAME;
+        let next = self.decided.map_or(gathered, |at| gathered.max(at + DECISION_INTERVAL));
+        self.decide_by(next);
+    }
+
+    fn voice(&mut self, track: TrackId) -> Option<&mut Voice> {
+        self.voices.get_mut(*self.places.get(&track)?)
+    }
+
+    fn decide_by(&mut self, at: Instant) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+
+    /// When [`Self::decide`] has something to do; `None` while all are silent.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// Who is shown large: the last one who clearly had the word. `None` before anybody spoke, and
+    /// when that one is gone.
+    pub fn dominant(&self) -> Option<TrackId> {
+        self.dominant.map(|(track, _)| track)
+    }
+
+    /// Who speaks now, in no order.
+    pub fn speaking(&self) -> impl Iterator<Item = Speaking> {
+        let speaking = self.voices.iter().filter(|voice| voice.speaking);
+        speaking.map(|voice| Speaking { track: voice.track, level: voice.level() })
+    }
+
+    /// Who is to be forwarded to everybody, in no order.
+    pub fn heard(&self) -> impl Iterator<Item = TrackId> {
+        self.voices.iter().filter(|voice| voice.heard).map(|voice| voice.track)
+    }
+
+    /// Decides on all that was reported, if it is time.
+    pub fn decide(&mut self, now: Instant) -> Changes<'_> {
+        self.heard.clear();
+        self.unheard.clear();
+        let due = self.next.is_some_and(|next| next <= now);
+        let (mut dominant, mut speaking) = (false, false);
+        if due {
+            dominant = std::mem::take(&mut self.dominant_left);
+            speaking = std::mem::take(&mut self.speaking_left);
+            let mut sounds = false;
+            for voice in &mut self.voices {
+                speaking |= voice.advance(now);
+                sounds |= voice.sounds();
+            }
+            dominant |= self.elect(now);
+            self.admit(now);
+            self.next = sounds.then_some(now + DECISION_INTERVAL);
+            self.decided = Some(now);
+        }
+        Changes { dominant, speaking, heard: &self.heard, unheard: &self.unheard }
+    }
+
+    /// Chooses who is dominant; says whether that is another one.
+    fn elect(&mut self, now: Instant) -> bool {
+        let holder = self.dominant.and_then(|(track, since)| {
+            let voice = self.voices.get(*self.places.get(&track)?)?;
+            Some((voice, now.saturating_duration_since(since) < DOMINANT_HOLD))
+        });
+        let leads = |voice: &&Voice| {
+            let enough = voice.medium() >= DOMINANT_FRAMES && voice.tenths() >= DOMINANT_TENTHS;
+            enough
+                && holder.is_none_or(|(holder, fresh)| {
+                    let paused =
+                        holder.immediate() <= PAUSED_FRAMES && !(fresh && holder.spoke_lately());
+                    let lead = voice.medium() >= holder.medium() + DOMINANT_LEAD;
+                    voice.track != holder.track && paused && lead
+                })
+        };
+        let best = self.voices.iter().filter(leads).max_by_key(|v| (v.medium(), !v.level()));
+        let Some(best) = best else { return false };
+        self.dominant = Some((best.track, now));
+        true
+    }
+
+    /// Lets voices in that are not heard, for those that can do without.
+    fn admit(&mut self, now: Instant) {
+        let dominant = self.dominant();
+        for place in 0..self.voices.len() {
+            let Some(voice) = self.voices.get(place).filter(|voice| !voice.heard) else { continue };
+            let free = self.heard_count < self.heard_max;
+            let newcomer = (voice.onset() >= ENTER_FRAMES).then(|| voice.level());
+            let victim = match newcomer {
+                _ if free => None,
+                None => continue,
+                Some(level) => match self.victim(level, dominant, now) {
+                    Some(victim) => Some(victim),
+                    None => continue,
+                },
+            };
+            if let Some(victim) = victim.and_then(|victim| self.voices.get_mut(victim)) {
+                victim.heard = false;
+                self.heard_count -= 1;
+                self.unheard.push(victim.track);
+            }
+            if let Some(voice) = self.voices.get_mut(place) {
+                voice.heard = true;
+                voice.heard_since = now;
+                self.heard_count += 1;
+                self.heard.push(voice.track);
+            }
+        }
+    }
+
+    /// Whose place a voice of that level gets: who was silent for longest, or else the softest.
+    fn victim(&self, level: u8, dominant: Option<TrackId>, now: Instant) -> Option<usize> {
+        let may = |v: &&(usize, &Voice)| v.1.heard && Some(v.1.track) != dominant;
+        let settled = |v: &Voice| now.saturating_duration_since(v.heard_since) >= HEARD_HOLD;
+        let places = || self.voices.iter().enumerate().filter(|v| may(&v));
+        let silent = places().filter(|(_, v)| settled(v) && v.silent_for(now) >= HEARD_HOLD);
+        let longest = silent.max_by_key(|(_, voice)| voice.silent_for(now));
+        let softest = || {
+            let softer = |v: &Voice| v.level() >= level.saturating_add(LOUDER_DB);
+            places().filter(|(_, v)| settled(v) && softer(v)).max_by_key(|(_, v)| v.level())
+        };
+        longest.or_else(softest).map(|(place, _)| place)
+    }
+}
