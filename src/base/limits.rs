@@ -108,6 +108,10 @@ pub const ALLOCATION_INTERVAL: Duration = Duration::from_millis(250);
 /// though not known to fit: a first picture need not wait for a probe. Higher floods bad lines for a
 /// moment; lower leaves large single streams black until it is known that they fit.
 pub const UNPROVED_MAX: Bitrate = Bitrate::from_kbps(6_000);
+/// No less is spent on pictures, whatever a path seems to carry: two or three small ones. Less
+/// pauses them for a moment of jitter, after which an estimate is what little was sent meanwhile;
+/// more burdens lines that cannot bear one.
+pub const PICTURES_MIN: Bitrate = Bitrate::from_kbps(150);
 /// A picture's packet that could not leave for so long is dropped, with those behind it, up to the
 /// next keyframe. Longer shows what is old; shorter loses pictures that were about to leave.
 pub const PACED_MAX: Duration = Duration::from_millis(400);

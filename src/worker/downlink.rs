@@ -12,11 +12,13 @@ use super::forward::Visit;
 use super::guard::AtWork;
 use super::mux::PeerKey;
 use super::peer::Peer;
+use super::slot::Slot;
+use super::tracks::Tracks;
 use super::{Timer, Worker};
 use crate::base::bitrate::Bitrate;
 use crate::base::ids::TrackId;
-use crate::base::limits::{ALLOCATION_INTERVAL, UNPROVED_MAX};
-use crate::media::allocate::{Allocator, Choice as Given, Demand, PauseReason, Size};
+use crate::base::limits::{ALLOCATION_INTERVAL, PICTURES_MIN, UNPROVED_MAX};
+use crate::media::allocate::{Allocator, Choice as Given, Demand, Ladder, PauseReason, Size};
 use crate::media::encoding::Choice;
 use crate::media::estimate::{Bound, Estimator, Probe};
 use crate::media::pacer::{PACE, Pacer};
@@ -37,7 +39,7 @@ pub struct Downlink {
     paces: Option<Instant>,
     /// When it was allocated last.
     allocated: Option<Instant>,
-    /// Something said that the path is full, once.
+    /// The path was found to be full, once.
     is_proved: bool,
     probe: Option<Probing>,
     /// Bytes that left since the estimator was told of them, and all since the last allocation, of
@@ -53,14 +55,11 @@ pub struct Downlink {
 struct Probing {
     probe: Probe,
     began: Instant,
-    bytes: usize,
-    packets: usize,
+    bytes: u64,
 }
 
 /// Between two steps of a probe.
 const PROBE_STEP: Duration = Duration::from_millis(5);
-/// A probe that takes longer than this is ended: its packets do not get out.
-const PROBE_MAX: Duration = Duration::from_millis(500);
 /// Pictures leave at no less than so many times what was chosen of them, whatever the estimate:
 /// what was chosen though it is not known to fit must get out.
 const PACE_CHOSEN: f64 = 1.5;
@@ -93,8 +92,7 @@ impl Downlink {
         self.pacer.sent(now, bytes);
         self.untold += bytes;
         if let Some(probing) = &mut self.probe {
-            probing.bytes += bytes;
-            probing.packets += 1;
+            probing.bytes += bytes as u64;
         }
     }
 
@@ -105,6 +103,10 @@ impl Downlink {
         if bytes > 0 {
             self.estimator.sent(now, bytes);
         }
+    }
+
+    fn probed_bytes(&self) -> u64 {
+        self.probe.as_ref().map_or(u64::MAX, |probing| probing.bytes)
     }
 
     /// The client says something of its path.
@@ -120,7 +122,7 @@ impl Worker {
         let before = downlink.estimator.estimate();
         downlink.estimator.update(now);
         let after = downlink.estimator.estimate();
-        downlink.is_proved |= downlink.estimator.bound() != Bound::None;
+        downlink.is_proved |= after < before && downlink.estimator.bound() != Bound::None;
         if after > before.scale(PROBED) {
             downlink.allocator.confirm(after - downlink.sound);
         }
@@ -144,52 +146,14 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(key.0) else { return };
         self.at_work = AtWork::Peer(key);
         peer.downlink.allocates = None;
+        peer.downlink.estimator.update(now);
         for slot in &peer.slots {
             if let Some(track) = slot.track.and_then(|track| self.tracks.get_mut(track.id)) {
                 track.measure(now, &mut self.steps);
             }
         }
-        let Peer { slots, downlink, .. } = peer;
-        downlink.estimator.update(now);
-        let budget = downlink.budget(now);
-        let mut demands = recycle(std::mem::take(&mut downlink.demands));
-        let none = &self.no_ladder;
-        let mut least = Bitrate::ZERO;
-        for slot in slots.iter().filter(|slot| slot.agreed.kind == Kind::Video) {
-            let track = slot.track.and_then(|track| self.tracks.get(track.id));
-            let ladder = track.map_or(none, |track| &track.ladder);
-            least += ladder.steps().first().map_or(Bitrate::ZERO, |step| step.rate);
-            demands.push(Demand {
-                track: track.map_or(TrackId(0), |track| track.id),
-                source: track.map_or(Source::Camera, |track| track.source),
-                ladder,
-                pinned: false,
-                speaking: false,
-                paused: false,
-                asked: Size { width: u16::MAX, height: u16::MAX },
-                fps_max: None,
-            });
-        }
-        let unproved = if downlink.is_proved { Bitrate::ZERO } else { least.min(UNPROVED_MAX) };
-        let allocation =
-            downlink.allocator.allocate(budget.max(unproved.scale(RAISABLE)), &demands, now);
-        let (chosen, goal) = (allocation.total, allocation.next);
-        let again = allocation.again;
-        let video = slots.iter_mut().filter(|slot| slot.agreed.kind == Kind::Video);
-        for ((given, demand), slot) in allocation.slots.iter().zip(&demands).zip(video) {
-            match given.choice {
-                Given::Step(at) => slot.choose(demand.ladder.steps().get(at).map(Choice::of)),
-                // It may begin before this is asked again.
-                Given::Paused(PauseReason::NothingSent) => {}
-                Given::Paused(_) => slot.choose(None),
-            }
-        }
-        downlink.demands = recycle(demands);
-        let estimate = downlink.estimator.estimate();
-        downlink
-            .pacer
-            .set_rate(estimate.scale(PACE).max((chosen + downlink.sound).scale(PACE_CHOSEN)));
-        downlink.allocated = Some(now);
+        let (goal, again) = peer.spend(&self.tracks, &self.no_ladder, now);
+        let downlink = &mut peer.downlink;
         let flows = std::mem::take(&mut downlink.left_bytes) > 0;
         let deadline = downlink.estimator.deadline().filter(|_| flows);
         let goal = goal.map(|goal| goal + downlink.sound).filter(|_| flows);
@@ -211,7 +175,7 @@ impl Worker {
         }
         let Some(probe) = downlink.estimator.wants_probe(now, goal) else { return };
         downlink.estimator.probe_begins(probe.id, feedback.history.next());
-        downlink.probe = Some(Probing { probe, began: now, bytes: 0, packets: 0 });
+        downlink.probe = Some(Probing { probe, began: now, bytes: 0 });
         self.will_pace(key, now);
     }
 
@@ -244,22 +208,20 @@ impl Worker {
     /// Sends what a probe lacks of its rate by now.
     fn step_probe(&mut self, key: PeerKey, now: Instant) {
         let Some(Probing { probe, began, .. }) = self.peers[key.0].downlink.probe else { return };
-        let time = now.saturating_duration_since(began) + PROBE_STEP;
-        let due = (probe.rate.bytes_in(time) as usize).min(probe.bytes);
-        let mut is_over = now.saturating_duration_since(began) > PROBE_MAX;
-        while let Some(Probing { bytes, packets, .. }) = self.peers[key.0].downlink.probe
-            && !is_over
-        {
-            is_over = bytes >= probe.bytes && packets >= probe.packets_min;
-            let lacks = bytes < due || bytes >= probe.bytes && packets < probe.packets_min;
-            if is_over || !lacks {
-                break;
-            }
-            is_over = !self.pad(key, now);
+        let time = now.saturating_duration_since(began);
+        let is_end = time >= probe.duration;
+        let due = probe.rate.bytes_in(time.min(probe.duration));
+        let mut has_padding = true;
+        while has_padding && self.peers[key.0].downlink.probed_bytes() < due {
+            has_padding = self.pad(key, probe.packet_bytes, now);
+        }
+        if is_end && has_padding {
+            // What comes last tells that all before has come.
+            self.pad(key, probe.packet_bytes, now);
         }
         let Peer { downlink, feedback, .. } = &mut self.peers[key.0];
         downlink.tell(now);
-        if is_over {
+        if is_end || !has_padding {
             downlink.probe = None;
             downlink.estimator.probe_ends(now, probe.id, feedback.history.next());
         } else {
@@ -268,22 +230,77 @@ impl Worker {
     }
 
     /// Sends something that the peer has already; `false` if there is nothing.
-    fn pad(&mut self, key: PeerKey, now: Instant) -> bool {
+    fn pad(&mut self, key: PeerKey, bytes: usize, now: Instant) -> bool {
         let send_time = self.clock.send_time(now);
-        let lines = self.peers[key.0].slots.iter().map(|slot| (slot.agreed.line, slot.track));
-        let lines: Option<_> = lines
-            .filter_map(|(line, track)| Some((line, self.tracks.get(track?.id)?)))
-            .find(|(_, track)| track.source.kind() == Kind::Video);
-        let Some((line, track)) = lines else { return false };
+        let mut slots = self.peers[key.0].slots.iter();
+        let Some(slot) = slots.find(|slot| slot.agreed.rtx_ssrc.is_some()) else { return false };
+        let line = slot.agreed.line;
         let out = (&mut self.transmits, &mut self.counters);
         let Some((slot, mut to)) = self.peers[key.0].sending(line, now, send_time, out) else {
             return false;
         };
-        slot.pad(&track.encodings, &mut to)
+        slot.pad(bytes, &mut to)
+    }
+}
+
+impl Peer {
+    /// Spends its path on its slots. Gives the budget with which one of them would get more, and when
+    /// to spend it anew even if nothing changes.
+    fn spend(
+        &mut self,
+        tracks: &Tracks,
+        no_ladder: &Ladder,
+        now: Instant,
+    ) -> (Option<Bitrate>, Option<Instant>) {
+        let Peer { slots, downlink, .. } = self;
+        let mut budget = downlink.budget(now).max(PICTURES_MIN);
+        let mut demands = recycle(std::mem::take(&mut downlink.demands));
+        let is_video = |slot: &&Slot| slot.agreed.kind == Kind::Video;
+        demands.extend(slots.iter().filter(is_video).map(|slot| {
+            let track = slot.track.and_then(|track| tracks.get(track.id));
+            Demand {
+                track: track.map_or(TrackId(0), |track| track.id),
+                source: track.map_or(Source::Camera, |track| track.source),
+                ladder: track.map_or(no_ladder, |track| &track.ladder),
+                pinned: false,
+                speaking: false,
+                paused: false,
+                asked: Size { width: u16::MAX, height: u16::MAX },
+                fps_max: None,
+            }
+        }));
+        if !downlink.is_proved {
+            let firsts = demands.iter().filter_map(|demand| demand.ladder.steps().first());
+            let least: Bitrate = firsts.map(|step| step.rate).sum();
+            budget = budget.max(least.min(UNPROVED_MAX).scale(RAISABLE));
+            downlink.allocator.confirm(budget);
+        }
+        let allocation = downlink.allocator.allocate(budget, &demands, now);
+        let (chosen, goal, again) = (allocation.total, allocation.next, allocation.again);
+        let video = slots.iter_mut().filter(|slot| slot.agreed.kind == Kind::Video);
+        for ((given, demand), slot) in allocation.slots.iter().zip(&demands).zip(video) {
+            match given.choice {
+                Given::Step(at) => slot.choose(demand.ladder.steps().get(at).map(Choice::of)),
+                // It may begin before this is asked again.
+                Given::Paused(PauseReason::NothingSent) => {}
+                Given::Paused(_) => slot.choose(None),
+            }
+        }
+        downlink.demands = recycle(demands);
+        downlink.allocated = Some(now);
+        downlink.set_pace(chosen);
+        (goal, again)
     }
 }
 
 impl Downlink {
+    /// Pictures leave somewhat faster than they should come, so that none waits for long.
+    fn set_pace(&mut self, chosen: Bitrate) {
+        let least = if self.is_proved { Bitrate::ZERO } else { UNPROVED_MAX };
+        let chosen = (chosen + self.sound).scale(PACE_CHOSEN);
+        self.pacer.set_rate(self.estimator.estimate().scale(PACE).max(chosen).max(least));
+    }
+
     /// What may be spent on pictures.
     fn budget(&mut self, now: Instant) -> Bitrate {
         if let Some(since) = self.allocated.map(|at| now.saturating_duration_since(at))

@@ -13,14 +13,15 @@ use crate::base::ids::{TrackId, WorkerId};
 use crate::base::limits::{
     ALLOCATION_INTERVAL, ENCODING_SILENCE_MAX, ENCODINGS_MAX, SCREEN_SILENCE_MAX,
 };
-use crate::media::allocate::{Ladder, Step};
+use crate::media::allocate::{Ladder, Size, Step};
 use crate::media::cache::{PacketCache, Stored};
 use crate::media::clock::StreamAnchor;
 use crate::media::encoding::Encoding;
 use crate::media::keyframes::KeyframeRequests;
-use crate::media::packet::Packet;
+use crate::media::packet::{Head, Packet};
 use crate::room::mail::TrackRef;
 use crate::wire::codec::{Codec, Kind};
+use crate::wire::picture_size::picture_size;
 use crate::wire::signal::Source;
 
 /// One track on its way through.
@@ -253,7 +254,9 @@ impl Tracks {
                 && is_video
                 && let Some(packet) = cache.at(cache.end() - 1)
             {
-                rates.packet(&packet, None);
+                let Head { starts_keyframe, codec, .. } = packet.head;
+                let size = starts_keyframe.then(|| picture_size(codec, packet.payload)).flatten();
+                rates.packet(&packet, size.map(|(width, height)| Size { width, height }));
             }
             kept
         });

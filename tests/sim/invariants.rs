@@ -256,6 +256,12 @@ impl Observer {
     fn rtp(&mut self, to: ClientId, bytes: &[u8], header: usize) {
         assert!(!self.outcasts.contains(&to), "media to {to}, who proved nothing");
         let payload = &bytes[header..];
+        if bytes[0] & 32 != 0 {
+            // A probe: padding alone, on the retransmission stream.
+            assert_eq!(bytes[1] & 127, VP8_RTX);
+            assert_eq!(payload.last().map(|count| usize::from(*count)), Some(payload.len()));
+            return;
+        }
         let (label, frame) = match bytes[1] & 127 {
             VP8 => read_vp8(payload),
             VP8_RTX if payload.len() > 2 => read_vp8(&payload[2..]),

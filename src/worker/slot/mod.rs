@@ -1,5 +1,7 @@
 //! An m-line on which a client receives: whatever track sits in it, one stream leaves.
 
+mod write;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -9,7 +11,7 @@ use super::clock::Clock;
 use super::downlink::Downlink;
 use super::transmits::Transmits;
 use crate::base::counters::{Counters, DropReason};
-use crate::base::limits::{DATAGRAM_OUT_BYTES_MAX, PACED_MAX};
+use crate::base::limits::PACED_MAX;
 use crate::base::rng::Rng;
 use crate::media::clock::StreamAnchor;
 use crate::media::encoding::{Choice, Encoding};
@@ -17,14 +19,16 @@ use crate::media::extensions::ExtensionIds;
 use crate::media::keyframes::REPEAT_AFTER;
 use crate::media::packet::Packet;
 use crate::media::resend::ResendBudget;
-use crate::media::rewrite::{Outcome, Rewriter, Rewritten};
+use crate::media::rewrite::{Outcome, Rewriter};
 use crate::media::srtp::Outbound;
 use crate::media::transport_cc::SendHistory;
 use crate::room::mail::TrackRef;
 use crate::wire::codec::{Codec, Kind};
 use crate::wire::frame::Layer;
 use crate::wire::rtcp::SenderInfo;
-use crate::wire::rtp::{Fixed, Writer};
+use crate::wire::rtp::Fixed;
+
+use write::Place;
 
 /// The place of an m-line in a client's descriptions, which it keeps (RFC 3264 §8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -259,18 +263,6 @@ impl Slot {
         cache.at(next.max(cache.first())).map(|packet| packet.head.received)
     }
 
-    /// Sends once more something that the client has, so that more leaves (RFC 4588 §4): the
-    /// packets of the present encoding in turn, the newest first.
-    pub fn pad(&mut self, encodings: &[Encoding], to: &mut Sending<'_>) -> bool {
-        let Some(cache) = self.present(encodings).map(|encoding| &encoding.cache) else {
-            return false;
-        };
-        let back = self.rtx_seq % PADDING_PACKETS + 1;
-        let packet = || cache.at(cache.end().checked_sub(back)?.max(cache.first()));
-        let Some(packet) = packet() else { return false };
-        self.repeat(&packet, to).is_some()
-    }
-
     /// The first packet of the wanted encoding with which a decoder can begin.
     fn find_keyframe(
         &mut self,
@@ -384,72 +376,9 @@ impl Slot {
         self.rtx_seq += 1;
         self.write(packet, &rewritten, place, to)
     }
-
-    /// Builds a packet in the arena and seals it; its bytes, or `None` if it cannot leave.
-    fn write(
-        &self,
-        packet: &Packet<'_>,
-        rewritten: &Rewritten,
-        place: Place,
-        to: &mut Sending<'_>,
-    ) -> Option<usize> {
-        let (ids, head) = (&self.agreed.ids, &packet.head);
-        let start = to.transmits.end();
-        let arena = to.transmits.arena();
-        let long = ids.dependency_descriptor != 0 && packet.descriptor.len() > 16;
-        let mut writer = Writer::begin(arena, place.fixed, long || ids.needs_two_bytes());
-        let numbered = writer.element(ids.transport_sequence_number, &[0; 2]).len() == 2;
-        // Behind the fixed part, the extension's own head, and the element's.
-        let number = start + 12 + 4 + if writer.is_two_byte() { 2 } else { 1 };
-        if !numbered {
-            writer.element(ids.absolute_send_time, &to.send_time);
-        }
-        writer.element(ids.mid, self.agreed.name.as_bytes());
-        head.extensions.write(ids, &mut writer);
-        if ids.dependency_descriptor != 0 && !packet.descriptor.is_empty() {
-            let at = writer.element(ids.dependency_descriptor, packet.descriptor);
-            rewritten.patch_descriptor(at);
-        }
-        let header = writer.end();
-        if let Some(original) = place.original {
-            arena.extend(original.to_be_bytes());
-        }
-        let payload = arena.len();
-        arena.extend_from_slice(packet.payload);
-        rewritten.patch_payload(arena.get_mut(payload..).unwrap_or_default());
-        let bytes = arena.len() - start + to.outbound.rtp_overhead();
-        if bytes > DATAGRAM_OUT_BYTES_MAX {
-            to.transmits.abandon();
-            to.counters.drop(DropReason::Oversize, 1);
-            return None;
-        }
-        if numbered && let Some(place) = arena.get_mut(number..number + 2) {
-            place.copy_from_slice(&to.history.sent(to.now, bytes).to_be_bytes());
-        }
-        if !to.outbound.seal_rtp(arena, start, header, place.index) {
-            return None;
-        }
-        let bytes = to.transmits.finish(to.local, to.remote);
-        to.downlink.sent(to.now, bytes);
-        if self.agreed.kind == Kind::Audio {
-            to.downlink.sound_bytes += bytes as u64;
-        }
-        Some(bytes)
-    }
 }
 
-/// Packets that a probe repeats in turn.
-const PADDING_PACKETS: u64 = 32;
 /// A keyframe's packets that came before its first and are still found: more than paths reorder.
 const OVERTAKING_MAX: u64 = 64;
 /// A retransmission's headers, tag and original sequence number: more than it has of them.
 const RESEND_OVERHEAD_BYTES: usize = 12 + 4 + 48 + 2 + 16;
-
-/// Where a packet stands in a stream.
-struct Place {
-    fixed: Fixed,
-    /// For SRTP: rollover counter and sequence number.
-    index: u64,
-    /// Of a retransmission: the number under which it left first.
-    original: Option<u16>,
-}
