@@ -5,6 +5,7 @@ pub mod answers;
 pub mod config;
 pub mod deadlines;
 pub mod demux;
+pub mod dependency_descriptor;
 pub mod dtls;
 pub mod feedback;
 pub mod gate;
@@ -32,11 +33,12 @@ use arbitrary::{Arbitrary, Unstructured};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 23] = [
     ("answers", answers::check),
     ("config", config::check),
     ("deadlines", deadlines::check),
     ("demux", demux::check),
+    ("dependency_descriptor", dependency_descriptor::check),
     ("dtls", dtls::check),
     ("feedback", feedback::check),
     ("gate", gate::check),

@@ -4,6 +4,7 @@
 use trackyard::wire::codec::Codec;
 use trackyard::wire::frame::{Layer, Targets};
 use trackyard::wire::payload::{self, counters, frame, starts_keyframe, vp8, vp9};
+use trackyard::wire::picture_size::picture_size;
 
 /// The first byte picks the codec, two more the picture id to write; the rest is the payload.
 pub fn check(data: &[u8]) {
@@ -15,6 +16,9 @@ pub fn check(data: &[u8]) {
         && starts_keyframe(codec, &payload[..shorter.len()])
     {
         assert!(starts, "more bytes unmade a keyframe");
+    }
+    if let Some((width, height)) = picture_size(codec, payload) {
+        assert!(starts && width > 0 && height > 0, "{width}x{height}");
     }
     layers(codec, payload);
     let longer = [payload, &[0xff]].concat();

@@ -391,6 +391,7 @@ mod tests {
             [&[0x08, 0x80 | (length + 3), 0x00, 0x0e, 0x00, length][..], &header].concat();
         assert_eq!(picture_size(AV1, &counted), size);
         assert_eq!(picture_size(AV1, &[&[0x98, 0x08][..], &header].concat()), None, "continued");
+        assert_eq!(picture_size(AV1, &[&[0x08][..], &[0; 300], &counted[1..]].concat()), size);
         // Reduced, of a still picture.
         let mut out = Writer::default();
         out.number(5, 0b00011);
@@ -405,12 +406,13 @@ mod tests {
     #[test]
     fn nothing_is_read_beyond_the_end() {
         let mut chance = crate::base::rng::Rng::from_seed([3; 32]);
-        let starts: [(Codec, &[u8]); 5] = [
+        let starts: [(Codec, &[u8]); 6] = [
             (Codec::Vp8, &[0x90, 0x80]),
             (VP9, &[0x08]),
             (H264, &[0x67, 0x64]),
             (H264, &[0x78, 0, 40, 0x67]),
             (AV1, &[0x18, 0x0a]),
+            (AV1, &[0x08]),
         ];
         for _ in 0..2_000 {
             for (codec, start) in starts {

@@ -395,6 +395,8 @@ impl Streams {
 mod tests {
     use super::*;
     use crate::media::clock::Anchor;
+    use crate::wire::frame::Layer;
+    use crate::wire::rtp::{Fixed, Writer};
     use std::time::Duration;
 
     /// Reports of voice and picture that were captured together, of which the first come late.
@@ -421,5 +423,36 @@ mod tests {
         // The report that took 20 ms tells when the others were made, too.
         let expected = [anchor(1, 1_020, 90_000), anchor(2, 20, 0)];
         assert_eq!(anchors, expected);
+    }
+
+    /// What its descriptors say goes before its payload, which says the contrary, and the marker
+    /// ends a frame whatever they say.
+    #[test]
+    fn a_packet_is_of_the_layers_that_its_stream_told() {
+        let now = Instant::now();
+        let mut streams = Streams::default();
+        let media = PayloadType::Media { codec: Codec::Av1 { profile: 0 }, repeats: false };
+        let ids = ExtensionIds { dependency_descriptor: 3, ..Default::default() };
+        streams.agree([(96, media)].into_iter(), ids, Vec::new());
+        streams.begin(7, now).expect("there is room").track = Some(TrackId(1));
+        let mut read = |seq, marker, descriptor: &[u8], payload: &[u8]| {
+            let (mut packet, ssrc) = (Vec::new(), 7);
+            let fixed = Fixed { payload_type: 96, marker, seq, timestamp: 0, ssrc };
+            let mut writer = Writer::begin(&mut packet, fixed, true);
+            writer.element(3, descriptor);
+            writer.end();
+            packet.extend_from_slice(payload);
+            let header = Header::parse(&packet).expect("whole");
+            let opened = (header, seq.into(), packet.len());
+            let taken = streams.read(opened, &packet, &[], now).expect("of a track");
+            (taken.packet.head.frame, taken.packet.head.starts_keyframe)
+        };
+        // L1T2: two templates of the lower layer, one of the upper.
+        let structure = [0x80, 0, 1, 0x80, 1, 0x1e, 0xa8, 0x51, 0x41, 1, 0x0c, 4, 0xfc, 3, 0xbc];
+        let (frame, starts_keyframe) = read(1, false, &structure, &[0x10]);
+        assert!(starts_keyframe && frame.is_start && !frame.is_end);
+        let (frame, starts_keyframe) = read(2, true, &[0x82, 0, 2], &[0x18]);
+        assert_eq!((frame.layer, frame.is_end), (Layer { spatial: 0, temporal: 1 }, true));
+        assert!(!starts_keyframe && !frame.needed.has(Layer::LOWEST));
     }
 }

@@ -12,12 +12,12 @@ const SEQUENCE_HEADER: u8 = 1;
 /// is here.
 pub fn sequence_header(payload: &[u8]) -> Option<&[u8]> {
     let (first, mut rest) = payload.split_first()?;
-    let (is_continued, count) = (first & 0x80 != 0, first >> 4 & 0x03);
+    let (is_continued, count) = (first & 0x80 != 0, usize::from(first >> 4 & 0x03));
     if is_continued || !starts_keyframe(payload)? {
         return None;
     }
     // The last of W elements has no length; where W is 0, all have one.
-    for element in 1u8.. {
+    for element in 1..=payload.len() {
         let mut size = rest.len();
         if element != count {
             size = size.min(leb128(&mut rest)?);
