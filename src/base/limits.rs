@@ -104,14 +104,10 @@ pub const SCREEN_SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Between two times that a subscriber's path is spent anew while nothing but rates changes. Shorter
 /// follows publishers sooner; longer costs less.
 pub const ALLOCATION_INTERVAL: Duration = Duration::from_millis(250);
-/// While nothing says that a path is full, the least of each track is sent up to so much in total,
-/// though not known to fit: a first picture need not wait for a probe. Higher floods bad lines for a
-/// moment; lower leaves large single streams black until it is known that they fit.
+/// The least of each track is sent up to so much in total, though not known to fit: a picture need
+/// not wait for a probe, and none is taken away without a word. Higher floods bad lines; lower
+/// leaves large single streams black.
 pub const UNPROVED_MAX: Bitrate = Bitrate::from_kbps(6_000);
-/// No less is spent on pictures, whatever a path seems to carry: two or three small ones. Less
-/// pauses them for a moment of jitter, after which an estimate is what little was sent meanwhile;
-/// more burdens lines that cannot bear one.
-pub const PICTURES_MIN: Bitrate = Bitrate::from_kbps(150);
 /// A picture's packet that could not leave for so long is dropped, with those behind it, up to the
 /// next keyframe. Longer shows what is old; shorter loses pictures that were about to leave.
 pub const PACED_MAX: Duration = Duration::from_millis(400);

@@ -17,7 +17,7 @@ use super::tracks::Tracks;
 use super::{Timer, Worker};
 use crate::base::bitrate::Bitrate;
 use crate::base::ids::TrackId;
-use crate::base::limits::{ALLOCATION_INTERVAL, PICTURES_MIN, UNPROVED_MAX};
+use crate::base::limits::{ALLOCATION_INTERVAL, UNPROVED_MAX};
 use crate::media::allocate::{Allocator, Choice as Given, Demand, Ladder, PauseReason, Size};
 use crate::media::encoding::Choice;
 use crate::media::estimate::{Bound, Estimator, Probe};
@@ -253,7 +253,7 @@ impl Peer {
         now: Instant,
     ) -> (Option<Bitrate>, Option<Instant>) {
         let Peer { slots, downlink, .. } = self;
-        let mut budget = downlink.budget(now).max(PICTURES_MIN);
+        let mut budget = downlink.budget(now);
         let mut demands = recycle(std::mem::take(&mut downlink.demands));
         let is_video = |slot: &&Slot| slot.agreed.kind == Kind::Video;
         demands.extend(slots.iter().filter(is_video).map(|slot| {
@@ -269,21 +269,28 @@ impl Peer {
                 fps_max: None,
             }
         }));
-        if !downlink.is_proved {
-            let firsts = demands.iter().filter_map(|demand| demand.ladder.steps().first());
-            let least: Bitrate = firsts.map(|step| step.rate).sum();
-            budget = budget.max(least.min(UNPROVED_MAX).scale(RAISABLE));
+        let firsts = demands.iter().filter_map(|demand| demand.ladder.steps().first());
+        let least: Bitrate = firsts.map(|step| step.rate).sum();
+        let unproved = least.min(UNPROVED_MAX).scale(RAISABLE);
+        if budget < unproved {
+            budget = unproved;
             downlink.allocator.confirm(budget);
         }
         let allocation = downlink.allocator.allocate(budget, &demands, now);
-        let (chosen, goal, again) = (allocation.total, allocation.next, allocation.again);
+        let (chosen, again) = (allocation.total, allocation.again);
+        let beyond = (chosen > downlink.estimator.estimate()).then(|| chosen.scale(RAISABLE));
+        let goal = allocation.next.max(beyond);
         let video = slots.iter_mut().filter(|slot| slot.agreed.kind == Kind::Video);
         for ((given, demand), slot) in allocation.slots.iter().zip(&demands).zip(video) {
             match given.choice {
                 Given::Step(at) => slot.choose(demand.ladder.steps().get(at).map(Choice::of)),
                 // It may begin before this is asked again.
                 Given::Paused(PauseReason::NothingSent) => {}
-                Given::Paused(_) => slot.choose(None),
+                // Who sees it is not told yet why a picture stands still, so none does.
+                Given::Paused(PauseReason::AllocatorLimit) => {
+                    slot.choose(demand.ladder.steps().first().map(Choice::of));
+                }
+                Given::Paused(PauseReason::PausedByViewer) => slot.choose(None),
             }
         }
         downlink.demands = recycle(demands);
@@ -296,7 +303,7 @@ impl Peer {
 impl Downlink {
     /// Pictures leave somewhat faster than they should come, so that none waits for long.
     fn set_pace(&mut self, chosen: Bitrate) {
-        let least = if self.is_proved { Bitrate::ZERO } else { UNPROVED_MAX };
+        let least = if self.is_proved { PACE_MIN } else { UNPROVED_MAX };
         let chosen = (chosen + self.sound).scale(PACE_CHOSEN);
         self.pacer.set_rate(self.estimator.estimate().scale(PACE).max(chosen).max(least));
     }
@@ -319,6 +326,8 @@ fn recycle<'b>(mut demands: Vec<Demand<'_>>) -> Vec<Demand<'b>> {
     demands.into_iter().filter_map(|_| None).collect()
 }
 
+/// Nor at less than this: what little waits then is no burst.
+const PACE_MIN: Bitrate = Bitrate::from_kbps(1_000);
 /// Of a new measure of sound, in the mean.
 const SOUND_WEIGHT: f64 = 0.2;
 /// An estimate that rises by more at once was probed.

@@ -5,7 +5,7 @@
     reason = "keys come from tables that forget a peer together with it; workers from their count"
 )]
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::guard::AtWork;
 use super::mux::PeerKey;
@@ -136,13 +136,17 @@ impl Worker {
         let sent = slot.send(&track.encodings, &mut sending);
         let wanted = slot.track.zip(sent.wants_keyframe);
         let is_video = track.source.kind() == Kind::Video;
+        let misses = slot.misses(&track.encodings);
         self.counters.packets_forwarded += sent.packets;
         peer.downlink.tell(now);
         if sent.packets > 0 && peer.feedback.armed.is_none() {
             self.will_report(key, now);
         }
-        if sent.packets > 0 && is_video {
-            self.will_allocate(key, now + ALLOCATION_INTERVAL);
+        if is_video {
+            let soon = if sent.packets > 0 { ALLOCATION_INTERVAL } else { Duration::ZERO };
+            if sent.packets > 0 || misses {
+                self.will_allocate(key, now + soon);
+            }
         }
         if let Some(at) = sent.rest_at {
             self.will_pace(key, at);

@@ -434,7 +434,7 @@ mod tests {
         let media = PayloadType::Media { codec: Codec::Av1 { profile: 0 }, repeats: false };
         let ids = ExtensionIds { dependency_descriptor: 3, ..Default::default() };
         streams.agree([(96, media)].into_iter(), ids, Vec::new());
-        streams.begin(7, now).expect("there is room").track = Some(TrackId(1));
+        streams.begin(7, now).expect("there is room").place = Some((TrackId(1), 0));
         let mut read = |seq, marker, descriptor: &[u8], payload: &[u8]| {
             let (mut packet, ssrc) = (Vec::new(), 7);
             let fixed = Fixed { payload_type: 96, marker, seq, timestamp: 0, ssrc };

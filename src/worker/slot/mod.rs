@@ -256,6 +256,12 @@ impl Slot {
         self.present = Some((number, cache.end()));
     }
 
+    /// Whether what is to be sent of its track has never come, as when another encoding came first.
+    pub fn misses(&self, encodings: &[Encoding]) -> bool {
+        let wanted = self.wanted.and_then(|wanted| encodings.get(usize::from(wanted.encoding)));
+        self.wanted.is_some() && wanted.is_none_or(|encoding| encoding.cache.end() == 0)
+    }
+
     /// Since when the first packet waits that may leave as soon as it is its turn.
     pub fn waits(&self, encodings: &[Encoding]) -> Option<Instant> {
         let (number, next) = self.present?;
