@@ -29,7 +29,7 @@ const FRAMES_PER_SECOND: u32 = 50;
 pub const FRAMES_PER_REPORT_MAX: u8 = 10;
 /// Decisions are so far apart. Shorter costs a walk over the room's tracks each; longer shows a new
 /// speaker later.
-pub const DECISION_INTERVAL: Duration = Duration::from_millis(100);
+pub const DECISION_INTERVAL: Duration = Duration::from_millis(40);
 
 /// Whoever begins to speak counts as speaking after so many frames with a voice of the last ten.
 /// Higher is late; lower lights up at every click.
@@ -39,17 +39,12 @@ pub const SPEAKING_HOLD: Duration = Duration::from_millis(700);
 
 /// Whoever is to become dominant needs so many frames with a voice in the last half second: a cough
 /// and a yes have fewer. Higher is later than half a second; lower follows each cough.
-const DOMINANT_FRAMES: u32 = 14;
-/// And so many more of them than the one who is.
-const DOMINANT_LEAD: u32 = 8;
+const DOMINANT_FRAMES: u32 = 16;
 /// And a voice in that many of the five tenths of it: speech goes on, what falls down does not.
 const DOMINANT_TENTHS: u32 = 4;
-/// Who is dominant has to have paused: at most so many frames in the last 300 ms.
-const PAUSED_FRAMES: u32 = 2;
-/// Who became dominant less than so long ago has to have paused for all of the last 800 ms. Longer
+/// Who became dominant less than so long ago keeps it through a pause of less than 800 ms. Longer
 /// keeps a wrong choice; shorter goes to and fro between two who talk over each other.
 pub const DOMINANT_HOLD: Duration = Duration::from_secs(2);
-
 /// As many are heard of a room. With fewer tracks all are, and nothing of this matters.
 pub const HEARD_MAX: usize = 20;
 /// An unheard voice is let in after so many frames of the last ten: the first syllable is lost with
@@ -88,7 +83,8 @@ pub struct Speakers {
     places: HashMap<TrackId, usize>,
     dominant: Option<(TrackId, Instant)>,
     heard_max: usize,
-    heard_count: usize,
+    /// Of those who are heard, while others are let in.
+    places_heard: Vec<usize>,
     next: Option<Instant>,
     decided: Option<Instant>,
     /// Since the last decision.
@@ -106,7 +102,7 @@ impl Speakers {
             places: HashMap::new(),
             dominant: None,
             heard_max,
-            heard_count: 0,
+            places_heard: Vec::new(),
             next: None,
             decided: None,
             dominant_left: false,
@@ -133,11 +129,10 @@ impl Speakers {
         if place >= self.voices.len() {
             return;
         }
-        let voice = self.voices.swap_remove(place);
+        self.voices.swap_remove(place);
         if let Some(moved) = self.voices.get(place) {
             self.places.insert(moved.track, place);
         }
-        self.heard_count -= usize::from(voice.heard);
         self.decide_by(now);
     }
 
@@ -223,14 +218,9 @@ impl Speakers {
             Some((voice, now.saturating_duration_since(since) < DOMINANT_HOLD))
         });
         let leads = |voice: &&Voice| {
-            let enough = voice.medium() >= DOMINANT_FRAMES && voice.tenths() >= DOMINANT_TENTHS;
-            enough
-                && holder.is_none_or(|(holder, fresh)| {
-                    let paused =
-                        holder.immediate() <= PAUSED_FRAMES && !(fresh && holder.spoke_lately());
-                    let lead = voice.medium() >= holder.medium() + DOMINANT_LEAD;
-                    voice.track != holder.track && paused && lead
-                })
+            voice.medium() >= DOMINANT_FRAMES
+                && voice.tenths() >= DOMINANT_TENTHS
+                && holder.is_none_or(|(holder, fresh)| voice.leads(holder, fresh))
         };
         let best = self.voices.iter().filter(leads).max_by_key(|v| (v.medium(), !v.level()));
         let Some(best) = best else { return false };
@@ -241,43 +231,49 @@ impl Speakers {
     /// Lets voices in that are not heard, for those that can do without.
     fn admit(&mut self, now: Instant) {
         let dominant = self.dominant();
+        let places = self.voices.iter().enumerate().filter(|(_, voice)| voice.heard);
+        self.places_heard.clear();
+        self.places_heard.extend(places.map(|(place, _)| place));
         for place in 0..self.voices.len() {
             let Some(voice) = self.voices.get(place).filter(|voice| !voice.heard) else { continue };
-            let free = self.heard_count < self.heard_max;
-            let newcomer = (voice.onset() >= ENTER_FRAMES).then(|| voice.level());
-            let victim = match newcomer {
-                _ if free => None,
-                None => continue,
-                Some(level) => match self.victim(level, dominant, now) {
-                    Some(victim) => Some(victim),
-                    None => continue,
-                },
-            };
-            if let Some(victim) = victim.and_then(|victim| self.voices.get_mut(victim)) {
-                victim.heard = false;
-                self.heard_count -= 1;
-                self.unheard.push(victim.track);
+            if self.places_heard.len() < self.heard_max {
+                self.places_heard.push(place);
+            } else if voice.onset() >= ENTER_FRAMES {
+                let Some(victim) = self.victim(voice.level(), dominant, now) else { continue };
+                let Some(at) = self.places_heard.get_mut(victim) else { continue };
+                let gone = std::mem::replace(at, place);
+                if let Some(gone) = self.voices.get_mut(gone) {
+                    gone.heard = false;
+                    self.unheard.push(gone.track);
+                }
+            } else {
+                continue;
             }
             if let Some(voice) = self.voices.get_mut(place) {
-                voice.heard = true;
-                voice.heard_since = now;
-                self.heard_count += 1;
+                (voice.heard, voice.heard_since) = (true, now);
                 self.heard.push(voice.track);
             }
         }
     }
 
-    /// Whose place a voice of that level gets: who was silent for longest, or else the softest.
+    /// Whose place a voice of that level gets: who was silent for longest, or else the softest. A
+    /// place in `places_heard`.
     fn victim(&self, level: u8, dominant: Option<TrackId>, now: Instant) -> Option<usize> {
-        let may = |v: &&(usize, &Voice)| v.1.heard && Some(v.1.track) != dominant;
-        let settled = |v: &Voice| now.saturating_duration_since(v.heard_since) >= HEARD_HOLD;
-        let places = || self.voices.iter().enumerate().filter(|v| may(&v));
-        let silent = places().filter(|(_, v)| settled(v) && v.silent_for(now) >= HEARD_HOLD);
-        let longest = silent.max_by_key(|(_, voice)| voice.silent_for(now));
-        let softest = || {
-            let softer = |v: &Voice| v.level() >= level.saturating_add(LOUDER_DB);
-            places().filter(|(_, v)| settled(v) && softer(v)).max_by_key(|(_, v)| v.level())
-        };
-        longest.or_else(softest).map(|(place, _)| place)
+        let heard = self.places_heard.iter().enumerate();
+        let heard = heard.filter_map(|(at, place)| Some((at, self.voices.get(*place)?)));
+        let settled = heard.filter(|(_, voice)| {
+            let since = now.saturating_duration_since(voice.heard_since);
+            since >= HEARD_HOLD && Some(voice.track) != dominant
+        });
+        let (mut longest, mut softest) = (None, None);
+        for (at, voice) in settled {
+            let silent = voice.silent_for(now);
+            if silent >= HEARD_HOLD {
+                longest = longest.max(Some((silent, at)));
+            } else if voice.level() >= level.saturating_add(LOUDER_DB) {
+                softest = softest.max(Some((voice.level(), at)));
+            }
+        }
+        longest.map(|(_, at)| at).or(softest.map(|(_, at)| at))
     }
 }

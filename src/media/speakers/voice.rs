@@ -2,14 +2,35 @@
 
 use std::time::{Duration, Instant};
 
-use super::{FRAME, SPEAKING_FRAMES, SPEAKING_HOLD, Summary};
+use super::{
+    FRAME, FRAMES_PER_REPORT_MAX, FRAMES_PER_SECOND, SPEAKING_FRAMES, SPEAKING_HOLD, Summary,
+};
 use crate::base::ids::TrackId;
 
 /// Reports may be so late before what they are about counts as silence: an interval between them and
 /// some for the way.
 const LATE: Duration = Duration::from_millis(140);
+/// Longer than all frames that are remembered.
+const FORGOTTEN: Duration = Duration::from_secs(3);
 /// Of a new level, one part in so many is taken over with each report.
 const SMOOTH: u16 = 4;
+/// Who is to become dominant has so many more frames with a voice in the last half second than the one
+/// who is.
+const LEAD_FRAMES: u32 = 8;
+/// And that one paused: it has at most one in so many of the other's in the last 300 ms. Lower takes
+/// a soft syllable for a pause; higher waits for who types.
+const PAUSED_SHARE: u32 = 3;
+/// And one in so many in the last 800 ms against one that talked over it, which is somebody with the
+/// second number of frames in the last two and a half seconds. A lower second shows a new speaker who
+/// began early later; a higher one goes to and fro between two who talk over each other.
+const PAUSED_SHARE_OVER: u32 = 6;
+const OVER_FRAMES: u32 = 50;
+/// Who has just become dominant keeps it through such a pause if it had so many frames: more than a
+/// cough or a yes.
+const PROVED_FRAMES: u32 = 25;
+/// Unless the other one spoke for so many frames more in the last two and a half seconds: then the
+/// choice was wrong.
+const LONG_LEAD_FRAMES: u32 = 20;
 /// In -dBov: nothing.
 const SILENT: u8 = 127;
 
@@ -54,18 +75,15 @@ impl Voice {
     }
 
     pub fn hear(&mut self, summary: Summary, now: Instant) {
-        let (frames, active) = (u32::from(summary.frames), u32::from(summary.active));
-        if active == 0 {
-            self.pass(now);
-            self.told_end = true;
-            return;
+        self.told_end = summary.voiced == 0;
+        if self.told_end {
+            return self.pass(now);
         }
-        self.told_end = false;
+        let frames = u32::from(summary.frames.min(FRAMES_PER_REPORT_MAX));
         self.pass(now.checked_sub(FRAME * frames).unwrap_or(now));
         // Reports in a bunch are about one time after the other, but none is about the future.
-        let active = active.min(frames);
-        let ones = !(u128::MAX.checked_shl(active).unwrap_or(0));
-        self.frames = self.frames.checked_shl(frames).unwrap_or(0) | ones;
+        let voiced = u128::from(summary.voiced) & !(u128::MAX << frames);
+        self.frames = self.frames << frames | voiced;
         self.until = (self.until + FRAME * frames).min(now);
         self.active = Some(now);
         let level = u16::from(summary.level.min(SILENT));
@@ -76,14 +94,18 @@ impl Voice {
     /// Time passed to this moment without a voice.
     fn pass(&mut self, to: Instant) {
         let passed = to.saturating_duration_since(self.until);
-        let frames = passed.as_nanos().checked_div(FRAME.as_nanos()).unwrap_or(0);
-        let frames = u32::try_from(frames).unwrap_or(u32::MAX);
+        // All is forgotten long before that, and what follows costs nothing with small numbers.
+        let frames = passed.min(FORGOTTEN).subsec_nanos() / FRAME.subsec_nanos();
+        let frames = frames + passed.min(FORGOTTEN).as_secs() as u32 * FRAMES_PER_SECOND;
         self.frames = self.frames.checked_shl(frames).unwrap_or(0);
-        self.until = self.until.checked_add(FRAME.saturating_mul(frames)).unwrap_or(to);
+        self.until = if passed < FORGOTTEN { self.until + FRAME * frames } else { to };
     }
 
     /// Time passed; says whether it began or ended to speak.
     pub fn advance(&mut self, now: Instant) -> bool {
+        if self.frames == 0 && !self.speaking {
+            return false;
+        }
         let late = if self.told_end { Duration::ZERO } else { LATE };
         self.pass(now.checked_sub(late).unwrap_or(now));
         let holds = self.speaking && self.silent_for(now) < SPEAKING_HOLD;
@@ -112,6 +134,18 @@ impl Voice {
         now.saturating_duration_since(self.active.unwrap_or(self.added))
     }
 
+    /// Whether it speaks now instead of the one that is dominant, of late or for long.
+    pub fn leads(&self, holder: &Voice, holder_is_fresh: bool) -> bool {
+        let proved = holder_is_fresh && holder.long() >= PROVED_FRAMES;
+        let over = proved || self.long() >= OVER_FRAMES;
+        let paused = |frames, share| holder.count(frames) * share <= self.count(frames);
+        let may = !over
+            || paused(40, PAUSED_SHARE_OVER)
+            || self.long() >= holder.long() + LONG_LEAD_FRAMES;
+        let ahead = self.medium() >= holder.medium() + LEAD_FRAMES;
+        self.track != holder.track && may && paused(15, PAUSED_SHARE) && ahead
+    }
+
     fn count(&self, frames: u32) -> u32 {
         (self.frames & !(u128::MAX << frames)).count_ones()
     }
@@ -121,19 +155,14 @@ impl Voice {
         self.count(10)
     }
 
-    /// Frames with a voice in the last 300 ms.
-    pub fn immediate(&self) -> u32 {
-        self.count(15)
-    }
-
     /// Frames with a voice in the last half second.
     pub fn medium(&self) -> u32 {
         self.count(25)
     }
 
-    /// Whether there was a voice in the last 800 ms.
-    pub fn spoke_lately(&self) -> bool {
-        self.count(40) > 0
+    /// Frames with a voice in the last 2,560 ms.
+    fn long(&self) -> u32 {
+        self.frames.count_ones()
     }
 
     /// In how many of the last five tenths of a second there was a voice.
