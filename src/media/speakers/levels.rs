@@ -262,6 +262,12 @@ mod tests {
 
     #[test]
     fn packets_in_any_order_do_no_harm() {
+        let mut overtaken = stream(1);
+        for at in [1, 3, 2, 4] {
+            overtaken.levels.packet(overtaken.timestamp + at * 960, VOICE, true);
+        }
+        overtaken.now += 4 * FRAME;
+        assert_eq!(overtaken.take(), Some((6, 0b101101, VOICE)));
         let mut stream = stream(1);
         for timestamp in [5, 4, 0, u32::MAX, 1 << 31, 7] {
             stream.levels.packet(timestamp, VOICE, true);
@@ -302,10 +308,10 @@ mod tests {
         stream.take();
         stream.send(&[15; 5], 1);
         assert_eq!(stream.take(), Some((5, 0b11111, 15)));
-        stream.send(&[60; 200], 1);
+        stream.send(&[90; 200], 1);
         stream.take();
         stream.take();
-        stream.send(&[56; 5], 1);
+        stream.send(&[60; 5], 1);
         assert_eq!(stream.take(), None, "breath");
     }
 

@@ -40,11 +40,7 @@ pub const SPEAKING_HOLD: Duration = Duration::from_millis(700);
 /// Whoever is to become dominant needs so many frames with a voice in the last half second: a cough
 /// and a yes have fewer. Higher is later than half a second; lower follows each cough.
 const DOMINANT_FRAMES: u32 = 16;
-/// And a voice in that many of the five tenths of it: speech goes on, what falls down does not.
-const DOMINANT_TENTHS: u32 = 4;
-/// Who became dominant less than so long ago keeps it through a pause of less than 800 ms. Longer
-/// keeps a wrong choice; shorter goes to and fro between two who talk over each other.
-pub const DOMINANT_HOLD: Duration = Duration::from_secs(2);
+
 /// As many are heard of a room. With fewer tracks all are, and nothing of this matters.
 pub const HEARD_MAX: usize = 20;
 /// An unheard voice is let in after so many frames of the last ten: the first syllable is lost with
@@ -81,7 +77,7 @@ pub struct Changes<'a> {
 pub struct Speakers {
     voices: Vec<Voice>,
     places: HashMap<TrackId, usize>,
-    dominant: Option<(TrackId, Instant)>,
+    dominant: Option<TrackId>,
     heard_max: usize,
     /// Of those who are heard, while others are let in.
     places_heard: Vec<usize>,
@@ -141,7 +137,7 @@ impl Speakers {
         let Some(voice) = self.voice(track) else { return };
         let spoke = voice.silence();
         self.speaking_left |= spoke;
-        if self.dominant().is_some_and(|dominant| dominant == track) {
+        if self.dominant == Some(track) {
             self.dominant = None;
             self.dominant_left = true;
         }
@@ -175,7 +171,7 @@ impl Speakers {
     /// Who is shown large: the last one who clearly had the word. `None` before anybody spoke, and
     /// when that one is gone.
     pub fn dominant(&self) -> Option<TrackId> {
-        self.dominant.map(|(track, _)| track)
+        self.dominant
     }
 
     /// Who speaks now, in no order.
@@ -203,7 +199,7 @@ impl Speakers {
                 speaking |= voice.advance(now);
                 sounds |= voice.sounds();
             }
-            dominant |= self.elect(now);
+            dominant |= self.elect();
             self.admit(now);
             self.next = sounds.then_some(now + DECISION_INTERVAL);
             self.decided = Some(now);
@@ -212,25 +208,20 @@ impl Speakers {
     }
 
     /// Chooses who is dominant; says whether that is another one.
-    fn elect(&mut self, now: Instant) -> bool {
-        let holder = self.dominant.and_then(|(track, since)| {
-            let voice = self.voices.get(*self.places.get(&track)?)?;
-            Some((voice, now.saturating_duration_since(since) < DOMINANT_HOLD))
-        });
+    fn elect(&mut self) -> bool {
+        let holder = self.dominant.and_then(|track| self.voices.get(*self.places.get(&track)?));
         let leads = |voice: &&Voice| {
-            voice.medium() >= DOMINANT_FRAMES
-                && voice.tenths() >= DOMINANT_TENTHS
-                && holder.is_none_or(|(holder, fresh)| voice.leads(holder, fresh))
+            voice.medium() >= DOMINANT_FRAMES && holder.is_none_or(|holder| voice.leads(holder))
         };
         let best = self.voices.iter().filter(leads).max_by_key(|v| (v.medium(), !v.level()));
         let Some(best) = best else { return false };
-        self.dominant = Some((best.track, now));
+        self.dominant = Some(best.track);
         true
     }
 
     /// Lets voices in that are not heard, for those that can do without.
     fn admit(&mut self, now: Instant) {
-        let dominant = self.dominant();
+        let dominant = self.dominant;
         let places = self.voices.iter().enumerate().filter(|(_, voice)| voice.heard);
         self.places_heard.clear();
         self.places_heard.extend(places.map(|(place, _)| place));

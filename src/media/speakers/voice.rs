@@ -14,20 +14,14 @@ const LATE: Duration = Duration::from_millis(140);
 const FORGOTTEN: Duration = Duration::from_secs(3);
 /// Of a new level, one part in so many is taken over with each report.
 const SMOOTH: u16 = 4;
-/// Who is to become dominant has so many more frames with a voice in the last half second than the one
-/// who is.
-const LEAD_FRAMES: u32 = 8;
-/// And that one paused: it has at most one in so many of the other's in the last 300 ms. Lower takes
-/// a soft syllable for a pause; higher waits for who types.
+/// Who is dominant keeps it until a pause: at most one frame with a voice in so many of the other's in
+/// the last 300 ms. Lower takes a soft syllable for one; higher waits for who types.
 const PAUSED_SHARE: u32 = 3;
 /// And one in so many in the last 800 ms against one that talked over it, which is somebody with the
 /// second number of frames in the last two and a half seconds. A lower second shows a new speaker who
 /// began early later; a higher one goes to and fro between two who talk over each other.
 const PAUSED_SHARE_OVER: u32 = 6;
 const OVER_FRAMES: u32 = 50;
-/// Who has just become dominant keeps it through such a pause if it had so many frames: more than a
-/// cough or a yes.
-const PROVED_FRAMES: u32 = 25;
 /// Unless the other one spoke for so many frames more in the last two and a half seconds: then the
 /// choice was wrong.
 const LONG_LEAD_FRAMES: u32 = 20;
@@ -81,10 +75,10 @@ impl Voice {
         }
         let frames = u32::from(summary.frames.min(FRAMES_PER_REPORT_MAX));
         self.pass(now.checked_sub(FRAME * frames).unwrap_or(now));
-        // Reports in a bunch are about one time after the other, but none is about the future.
+        // Reports in a bunch are about one time after the other.
         let voiced = u128::from(summary.voiced) & !(u128::MAX << frames);
         self.frames = self.frames << frames | voiced;
-        self.until = (self.until + FRAME * frames).min(now);
+        self.until = now;
         self.active = Some(now);
         let level = u16::from(summary.level.min(SILENT));
         let begins = self.level >= u16::from(SILENT) * SMOOTH;
@@ -134,16 +128,13 @@ impl Voice {
         now.saturating_duration_since(self.active.unwrap_or(self.added))
     }
 
-    /// Whether it speaks now instead of the one that is dominant, of late or for long.
-    pub fn leads(&self, holder: &Voice, holder_is_fresh: bool) -> bool {
-        let proved = holder_is_fresh && holder.long() >= PROVED_FRAMES;
-        let over = proved || self.long() >= OVER_FRAMES;
+    /// Whether it speaks now, and the one that is dominant does not: of late, or for long.
+    pub fn leads(&self, holder: &Voice) -> bool {
         let paused = |frames, share| holder.count(frames) * share <= self.count(frames);
-        let may = !over
-            || paused(40, PAUSED_SHARE_OVER)
-            || self.long() >= holder.long() + LONG_LEAD_FRAMES;
-        let ahead = self.medium() >= holder.medium() + LEAD_FRAMES;
-        self.track != holder.track && may && paused(15, PAUSED_SHARE) && ahead
+        let over = self.long() >= OVER_FRAMES && self.long() < holder.long() + LONG_LEAD_FRAMES;
+        self.track != holder.track
+            && paused(15, PAUSED_SHARE)
+            && (!over || paused(40, PAUSED_SHARE_OVER))
     }
 
     fn count(&self, frames: u32) -> u32 {
@@ -163,10 +154,5 @@ impl Voice {
     /// Frames with a voice in the last 2,560 ms.
     fn long(&self) -> u32 {
         self.frames.count_ones()
-    }
-
-    /// In how many of the last five tenths of a second there was a voice.
-    pub fn tenths(&self) -> u32 {
-        (0..5).map(|tenth| u32::from(self.frames >> (5 * tenth) & 0b11111 != 0)).sum()
     }
 }

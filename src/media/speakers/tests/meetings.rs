@@ -210,6 +210,107 @@ fn a_mute_or_a_farewell_counts_at_once() {
 }
 
 #[test]
+fn the_others_stay_who_they_are_when_one_leaves() {
+    let mut meeting = quiet(10);
+    meeting.speakers.remove(TrackId(0), meeting.now);
+    meeting.people[9].0.begin();
+    (0..50).for_each(|_| meeting.pass());
+    assert_eq!(meeting.speakers.dominant(), Some(TrackId(9)));
+    let now = meeting.now;
+    meeting.speakers.add(TrackId(9), now);
+    meeting.speakers.remove(TrackId(9), now);
+    meeting.speakers.remove(TrackId(9), now);
+    let mut heard: Vec<u64> = meeting.speakers.heard().map(|track| track.0).collect();
+    heard.sort_unstable();
+    assert_eq!(heard, [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+#[test]
+fn of_two_who_begin_together_the_louder_is_shown() {
+    for louder in [2, 7] {
+        let mut speakers = Speakers::new(HEARD_MAX);
+        let start = Instant::now();
+        (0..10).for_each(|id| speakers.add(TrackId(id), start));
+        for turn in 1..=10 {
+            let now = start + ms(100) * turn;
+            for id in [2, 7] {
+                let level = if id == louder { 20 } else { 30 };
+                let summary = Summary { frames: 5, voiced: 0b11111, level };
+                speakers.report(TrackId(id), summary, now);
+            }
+            speakers.decide(now + FRAME);
+        }
+        assert_eq!(speakers.dominant(), Some(TrackId(louder)));
+    }
+}
+
+#[test]
+fn the_end_of_a_voice_counts_when_it_is_told() {
+    // Somebody begins, 200 ms later the other one ends.
+    let waited = |tells: bool| {
+        let mut speakers = Speakers::new(HEARD_MAX);
+        let start = Instant::now();
+        (0..2).for_each(|id| speakers.add(TrackId(id), start));
+        let voice = Summary { frames: 5, voiced: 0b11111, level: 30 };
+        (1..20).find(|report| {
+            let now = start + ms(100) * *report;
+            let silent = Summary { voiced: 0, ..voice };
+            match report {
+                ..=10 => speakers.report(TrackId(0), voice, now),
+                11 if tells => speakers.report(TrackId(0), silent, now),
+                _ => {}
+            }
+            if *report > 8 {
+                speakers.report(TrackId(1), voice, now);
+            }
+            speakers.decide(now + FRAME);
+            speakers.dominant() == Some(TrackId(1))
+        })
+    };
+    assert_eq!((waited(true), waited(false)), (Some(12), Some(14)));
+}
+
+#[test]
+fn a_wrong_choice_is_taken_back_by_who_speaks_on() {
+    let mut speakers = Speakers::new(HEARD_MAX);
+    let start = Instant::now();
+    (0..2).for_each(|id| speakers.add(TrackId(id), start));
+    let voice = Summary { frames: 5, voiced: 0b11111, level: 30 };
+    let mut now = start;
+    let mut pass = |speakers: &mut Speakers, who: &[u64]| {
+        now += ms(100);
+        for id in 0..2 {
+            let voiced = if who.contains(&id) { voice.voiced } else { 0 };
+            speakers.report(TrackId(id), Summary { voiced, ..voice }, now);
+        }
+        speakers.decide(now + FRAME);
+        speakers.dominant().map(|track| track.0)
+    };
+    (0..20).for_each(|_| _ = pass(&mut speakers, &[0]));
+    (0..4).for_each(|_| _ = pass(&mut speakers, &[1]));
+    assert_eq!(pass(&mut speakers, &[]), Some(1), "in a pause");
+    let back: Vec<_> = (0..4).map(|_| pass(&mut speakers, &[0])).collect();
+    assert_eq!(back, [Some(1), Some(1), Some(1), Some(0)]);
+}
+
+#[test]
+fn who_is_shown_is_heard() {
+    let mut meeting = quiet(10);
+    meeting.speakers = Speakers::new(3);
+    (0..10).for_each(|id| meeting.speakers.add(TrackId(id), meeting.now));
+    meeting.people[0].0.begin();
+    (0..100).for_each(|_| meeting.pass());
+    meeting.people[0].0.talks = false;
+    // The others say yes and no, each in turn, which shows none of them.
+    for round in 0..40 {
+        meeting.people[1 + round % 9].0.event = (12, 20);
+        (0..60).for_each(|_| meeting.pass());
+        assert_eq!(meeting.speakers.dominant(), Some(TrackId(0)));
+        assert!(meeting.speakers.heard().any(|track| track == TrackId(0)), "{round}");
+    }
+}
+
+#[test]
 fn a_silent_room_asks_for_nothing() {
     let mut meeting = quiet(10);
     (0..10).for_each(|_| meeting.pass());
