@@ -43,9 +43,6 @@ const DOMINANT_FRAMES: u32 = 16;
 
 /// As many are heard of a room. With fewer tracks all are, and nothing of this matters.
 pub const HEARD_MAX: usize = 20;
-/// An unheard voice is let in after so many frames of the last ten: the first syllable is lost with
-/// more, a click costs somebody a place with fewer.
-const ENTER_FRAMES: u32 = 3;
 /// Whoever came in or had a voice less than so long ago keeps the place against those as loud. Longer
 /// leaves fewer places for the next; shorter cuts off who takes a breath.
 pub const HEARD_HOLD: Duration = Duration::from_secs(3);
@@ -79,8 +76,11 @@ pub struct Speakers {
     places: HashMap<TrackId, usize>,
     dominant: Option<TrackId>,
     heard_max: usize,
-    /// Of those who are heard, while others are let in.
+    /// In `voices`, of those who sounded lately, and of those who are heard while others are let in.
+    sounding: Vec<usize>,
     places_heard: Vec<usize>,
+    /// There may be more places than are heard.
+    vacant: bool,
     next: Option<Instant>,
     decided: Option<Instant>,
     /// Since the last decision.
@@ -98,7 +98,9 @@ impl Speakers {
             places: HashMap::new(),
             dominant: None,
             heard_max,
+            sounding: Vec::new(),
             places_heard: Vec::new(),
+            vacant: false,
             next: None,
             decided: None,
             dominant_left: false,
@@ -115,6 +117,7 @@ impl Speakers {
         }
         self.places.insert(track, self.voices.len());
         self.voices.push(Voice::new(track, now));
+        self.vacant = true;
         self.decide_by(now);
     }
 
@@ -126,6 +129,7 @@ impl Speakers {
             return;
         }
         self.voices.swap_remove(place);
+        self.vacant = true;
         if let Some(moved) = self.voices.get(place) {
             self.places.insert(moved.track, place);
         }
@@ -194,14 +198,16 @@ impl Speakers {
         if due {
             dominant = std::mem::take(&mut self.dominant_left);
             speaking = std::mem::take(&mut self.speaking_left);
-            let mut sounds = false;
-            for voice in &mut self.voices {
+            self.sounding.clear();
+            for (place, voice) in self.voices.iter_mut().enumerate() {
                 speaking |= voice.advance(now);
-                sounds |= voice.sounds();
+                if voice.sounds() {
+                    self.sounding.push(place);
+                }
             }
             dominant |= self.elect();
             self.admit(now);
-            self.next = sounds.then_some(now + DECISION_INTERVAL);
+            self.next = (!self.sounding.is_empty()).then_some(now + DECISION_INTERVAL);
             self.decided = Some(now);
         }
         Changes { dominant, speaking, heard: &self.heard, unheard: &self.unheard }
@@ -213,7 +219,8 @@ impl Speakers {
         let leads = |voice: &&Voice| {
             voice.medium() >= DOMINANT_FRAMES && holder.is_none_or(|holder| voice.leads(holder))
         };
-        let best = self.voices.iter().filter(leads).max_by_key(|v| (v.medium(), !v.level()));
+        let sounding = self.sounding.iter().filter_map(|place| self.voices.get(*place));
+        let best = sounding.filter(leads).max_by_key(|v| (v.medium(), !v.level()));
         let Some(best) = best else { return false };
         self.dominant = Some(best.track);
         true
@@ -221,40 +228,53 @@ impl Speakers {
 
     /// Lets voices in that are not heard, for those that can do without.
     fn admit(&mut self, now: Instant) {
-        let dominant = self.dominant;
+        let is_newcomer = |place: &usize| self.voices.get(*place).is_some_and(Voice::is_newcomer);
+        let newcomers = self.sounding.iter().any(is_newcomer);
+        if !newcomers && !self.vacant {
+            return;
+        }
         let places = self.voices.iter().enumerate().filter(|(_, voice)| voice.heard);
         self.places_heard.clear();
         self.places_heard.extend(places.map(|(place, _)| place));
-        for place in 0..self.voices.len() {
-            let Some(voice) = self.voices.get(place).filter(|voice| !voice.heard) else { continue };
-            if self.places_heard.len() < self.heard_max {
-                self.places_heard.push(place);
-            } else if voice.onset() >= ENTER_FRAMES {
-                let Some(victim) = self.victim(voice.level(), dominant, now) else { continue };
-                let Some(at) = self.places_heard.get_mut(victim) else { continue };
-                let gone = std::mem::replace(at, place);
-                if let Some(gone) = self.voices.get_mut(gone) {
-                    gone.heard = false;
-                    self.unheard.push(gone.track);
-                }
-            } else {
-                continue;
+        for at in 0..self.sounding.len() {
+            let Some(place) = self.sounding.get(at).copied() else { continue };
+            self.let_in(place, now);
+        }
+        if std::mem::take(&mut self.vacant) {
+            (0..self.voices.len()).for_each(|place| self.let_in(place, now));
+        }
+    }
+
+    /// Lets one in, if there is room or it is a newcomer who gets another one's place.
+    fn let_in(&mut self, place: usize, now: Instant) {
+        let Some(voice) = self.voices.get(place).filter(|voice| !voice.heard) else { return };
+        if self.places_heard.len() < self.heard_max {
+            self.places_heard.push(place);
+        } else if voice.is_newcomer() {
+            let victim = self.victim(voice.level(), now);
+            let Some(at) = victim.and_then(|at| self.places_heard.get_mut(at)) else { return };
+            let gone = std::mem::replace(at, place);
+            if let Some(gone) = self.voices.get_mut(gone) {
+                gone.heard = false;
+                self.unheard.push(gone.track);
             }
-            if let Some(voice) = self.voices.get_mut(place) {
-                (voice.heard, voice.heard_since) = (true, now);
-                self.heard.push(voice.track);
-            }
+        } else {
+            return;
+        }
+        if let Some(voice) = self.voices.get_mut(place) {
+            (voice.heard, voice.heard_since) = (true, now);
+            self.heard.push(voice.track);
         }
     }
 
     /// Whose place a voice of that level gets: who was silent for longest, or else the softest. A
     /// place in `places_heard`.
-    fn victim(&self, level: u8, dominant: Option<TrackId>, now: Instant) -> Option<usize> {
+    fn victim(&self, level: u8, now: Instant) -> Option<usize> {
         let heard = self.places_heard.iter().enumerate();
         let heard = heard.filter_map(|(at, place)| Some((at, self.voices.get(*place)?)));
         let settled = heard.filter(|(_, voice)| {
             let since = now.saturating_duration_since(voice.heard_since);
-            since >= HEARD_HOLD && Some(voice.track) != dominant
+            since >= HEARD_HOLD && Some(voice.track) != self.dominant
         });
         let (mut longest, mut softest) = (None, None);
         for (at, voice) in settled {

@@ -14,6 +14,9 @@ const LATE: Duration = Duration::from_millis(140);
 const FORGOTTEN: Duration = Duration::from_secs(3);
 /// Of a new level, one part in so many is taken over with each report.
 const SMOOTH: u16 = 4;
+/// An unheard voice is let in after so many frames of the last ten: the first syllable is lost with
+/// more, a click costs somebody a place with fewer.
+const ENTER_FRAMES: u32 = 3;
 /// Who is dominant keeps it until a pause: at most one frame with a voice in so many of the other's in
 /// the last 300 ms. Lower takes a soft syllable for one; higher waits for who types.
 const PAUSED_SHARE: u32 = 3;
@@ -123,6 +126,11 @@ impl Voice {
         self.frames != 0 || self.speaking
     }
 
+    /// Whether it is not heard and should be.
+    pub fn is_newcomer(&self) -> bool {
+        !self.heard && self.onset() >= ENTER_FRAMES
+    }
+
     /// For how long there was no voice.
     pub fn silent_for(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.active.unwrap_or(self.added))
@@ -142,7 +150,7 @@ impl Voice {
     }
 
     /// Frames with a voice in the last 200 ms.
-    pub fn onset(&self) -> u32 {
+    fn onset(&self) -> u32 {
         self.count(10)
     }
 
