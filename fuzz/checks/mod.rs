@@ -1,6 +1,7 @@
 //! What each fuzz target holds true of its input. One function a target, from bytes to a panic
 //! or none, so that libFuzzer and the plain replay of the corpora check the same.
 
+pub mod allocate;
 pub mod answers;
 pub mod config;
 pub mod deadlines;
@@ -33,7 +34,8 @@ use arbitrary::{Arbitrary, Unstructured};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 23] = [
+pub const TARGETS: [Target; 24] = [
+    ("allocate", allocate::check),
     ("answers", answers::check),
     ("config", config::check),
     ("deadlines", deadlines::check),

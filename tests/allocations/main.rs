@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod decisions;
 #[path = "../sim/system.rs"]
 #[allow(dead_code, reason = "the simulator counts bytes by owner, too")]
 mod system;

@@ -113,8 +113,11 @@ impl Ladder {
             }
         }
         let sized = self.steps.iter().all(|step| step.size.area() > 0);
-        let pixels = |step: &Step| if sized { step.size.area() } else { 0 };
-        self.steps.sort_unstable_by_key(|s| (pixels(s), s.encoding, s.layer));
+        if !sized {
+            // Some that are known compare with nothing.
+            self.steps.iter_mut().for_each(|step| step.size = Size::default());
+        }
+        self.steps.sort_unstable_by_key(|s| (s.size.area(), s.encoding, s.layer));
         if self.source != Source::Screen {
             self.leave_out_starved();
             self.leave_out_sparse();
@@ -230,19 +233,18 @@ impl Ladder {
     /// How many steps come nearest to the one that was chosen from an earlier ladder: itself, or the
     /// better one against which it saved too little, or else the best of those below it.
     pub(super) fn nearest(&self, last: &Step) -> u8 {
-        let is_same = |s: &&Step| (s.encoding, s.layer) == (last.encoding, last.layer);
+        let is_same = |s: &Step| (s.encoding, s.layer) == (last.encoding, last.layer);
+        if let Some(same) = self.steps.iter().position(is_same) {
+            return same as u8 + 1;
+        }
         let rank = |s: &Step| (s.size.area(), s.encoding, s.layer);
         let is_as_cheap = |s: &Step| percent(s.rate, 100 - SAVING_PERCENT) <= last.rate;
-        let mut nearest = 0;
-        for (count, step) in (1u8..).zip(&self.steps) {
-            if is_same(&step) || (rank(step) > rank(last) && is_as_cheap(step)) {
-                return count;
-            }
-            if rank(step) < rank(last) || nearest == 0 {
-                nearest = count;
-            }
+        let is_next = |s: &Step| rank(s) > rank(last) && is_as_cheap(s);
+        if let Some(next) = self.steps.iter().position(is_next) {
+            return next as u8 + 1;
         }
-        nearest
+        let below = self.steps.iter().filter(|s| rank(s) < rank(last)).count();
+        below.max(1).min(self.steps.len()) as u8
     }
 }
 

@@ -16,16 +16,25 @@ pub const NOISE_MAX: u8 = 30;
 pub const NOISE_PACKETS: u8 = 75;
 /// Frames in a packet at most: 120 ms of Opus (RFC 6716 §2.1.4).
 const PACKET_FRAMES_MAX: u32 = 6;
-/// In -dBov, what a muted microphone says (RFC 6464 §3): of the room it says nothing.
+/// In -dBov, digital silence (RFC 6464 §3). A muted microphone says so, which tells nothing of its
+/// room; and one whose noise is taken out, between words, which tells that there is none.
 const DIGITAL_SILENCE: u8 = 127;
+/// Of so many packets at most is a silence between words; a mute is longer.
+const SILENT_PACKETS_MAX: u8 = 25;
+/// After a longer one, the noise is not known for so many packets, and taken for the second, in -dBov.
+/// More lets a fan at an opened microphone become dominant; fewer is deaf to the first syllable.
+const UNKNOWN_PACKETS: u8 = 12;
+const NOISE_UNKNOWN: u8 = 65;
+/// In -dBov, what counts as the noise where it is taken out.
+const SUPPRESSED: u8 = 90;
 
 /// The voice in one track since it was last told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
     /// The time that it is about, in frames of 20 ms; at most [`FRAMES_PER_REPORT_MAX`].
     pub frames: u8,
-    /// Of those, how many held a voice.
-    pub active: u8,
+    /// Of those, which held a voice: one bit each, the youngest lowest.
+    pub voiced: u16,
     /// How loud it was on average, in -dBov.
     pub level: u8,
 }
@@ -44,10 +53,12 @@ pub struct Levels {
     last: Option<u32>,
     apart: u32,
     length: u32,
-    /// Since the last summary: packets with a voice, the sum of their levels, and their sound.
+    /// Since the last summary: packets with a voice, and the sum of their levels; frames of all, and
+    /// which of them held one.
     active: u16,
     sum: u32,
-    sound: u32,
+    frames: u32,
+    voiced: u16,
     told: Option<Instant>,
     /// The last summary told of a voice.
     spoke: bool,
@@ -59,6 +70,11 @@ struct Noise {
     present: u8,
     before: u8,
     packets: u8,
+    /// Packets of digital silence since there was a sound; and of sound since a longer one.
+    silent: u8,
+    sounds: u8,
+    /// Sounds have come after short silences: noise is taken out between words.
+    suppresses: bool,
 }
 
 impl Levels {
@@ -74,7 +90,8 @@ impl Levels {
             length: frame,
             active: 0,
             sum: 0,
-            sound: 0,
+            frames: 0,
+            voiced: 0,
             told: None,
             spoke: false,
         }
@@ -94,29 +111,43 @@ impl Levels {
         self.tells_voices |= voice;
         let noise = self.noise.hear(level);
         let is_voice = level <= VOICE_MIN && level.saturating_add(ABOVE_NOISE_DB) <= noise;
-        if is_voice && (voice || !self.tells_voices) {
+        let is_voice = is_voice && (voice || !self.tells_voices);
+        // What was not sent held none. A packet that was overtaken is taken for the next.
+        let unsent = apart.saturating_sub(self.length).checked_div(self.frame).unwrap_or(0);
+        let late = unsent > u32::MAX / self.frame / 2;
+        self.push(if late { 0 } else { unsent }, false);
+        self.push(self.length.div_ceil(self.frame), is_voice);
+        if is_voice {
             self.active = self.active.saturating_add(1);
             self.sum = self.sum.saturating_add(level.into());
-            self.sound = self.sound.saturating_add(self.length);
         }
+    }
+
+    fn push(&mut self, frames: u32, is_voice: bool) {
+        let frames = frames.min(FRAMES_PER_REPORT_MAX.into());
+        let ones = if is_voice { (1 << frames) - 1 } else { 0 };
+        self.voiced = self.voiced << frames | ones;
+        self.frames = self.frames.saturating_add(frames);
     }
 
     /// What came since the last time; the end of a voice is told once. `None` if there was no voice
     /// in it and none before: nobody need be told.
     pub fn take(&mut self, now: Instant) -> Option<Summary> {
         let told = self.told.replace(now);
-        let (active, sum, sound) = (self.active, self.sum, self.sound);
-        (self.active, self.sum, self.sound) = (0, 0, 0);
+        let (active, sum) = (std::mem::take(&mut self.active), std::mem::take(&mut self.sum));
+        let (came, voiced) = (std::mem::take(&mut self.frames), std::mem::take(&mut self.voiced));
         let spoke = std::mem::replace(&mut self.spoke, active > 0);
         if active == 0 && !spoke {
             return None;
         }
         let level = sum.checked_div(active.into()).unwrap_or(DIGITAL_SILENCE.into());
-        let passed = told.map_or(Duration::MAX, |told| now.saturating_duration_since(told));
-        let sound = sound.div_ceil(self.frame).min(FRAMES_PER_REPORT_MAX.into()) as u8;
-        // Packets come in bunches: what was delayed is told with what was not.
-        let frames = frames(passed).max(sound).max(1);
-        Some(Summary { frames, active: sound, level: level as u8 })
+        let passed = frames(told.map_or(FRAME, |told| now.saturating_duration_since(told)));
+        // Packets come in bunches: what was delayed is told with what was not. What did not come by
+        // now was not sent.
+        let came = came.min(FRAMES_PER_REPORT_MAX.into()) as u8;
+        let frames = passed.max(came).max(1);
+        let voiced = voiced << (frames - came) & ((1 << frames) - 1);
+        Some(Summary { frames, voiced, level: level as u8 })
     }
 }
 
@@ -131,12 +162,180 @@ impl Noise {
     /// Takes a level, says how loud the noise is; both in -dBov.
     fn hear(&mut self, level: u8) -> u8 {
         if level < DIGITAL_SILENCE {
-            self.present = self.present.max(level);
-            self.packets += 1;
-            if self.packets >= NOISE_PACKETS {
-                *self = Noise { present: level, before: self.present, packets: 0 };
+            self.suppresses |= (1..=SILENT_PACKETS_MAX).contains(&self.silent);
+            if self.silent > SILENT_PACKETS_MAX {
+                *self = Noise { suppresses: self.suppresses, ..Noise::default() };
+            }
+            self.silent = 0;
+            self.sounds = self.sounds.saturating_add(1);
+            self.take(level);
+        } else {
+            self.silent = self.silent.saturating_add(1);
+            if self.suppresses && self.silent <= SILENT_PACKETS_MAX {
+                self.take(SUPPRESSED);
             }
         }
-        self.present.max(self.before).max(NOISE_MAX)
+        let assumed = if self.sounds <= UNKNOWN_PACKETS { NOISE_UNKNOWN } else { NOISE_MAX };
+        self.present.max(self.before).max(assumed)
+    }
+
+    fn take(&mut self, level: u8) {
+        self.present = self.present.max(level);
+        self.packets += 1;
+        if self.packets >= NOISE_PACKETS {
+            (self.before, self.present, self.packets) = (self.present, level, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUIET: u8 = 70;
+    const VOICE: u8 = 30;
+
+    struct Stream {
+        levels: Levels,
+        timestamp: u32,
+        now: Instant,
+    }
+
+    /// Of packets of so many frames, after some noise.
+    fn stream(length: u32) -> Stream {
+        let mut stream = Stream { levels: Levels::new(48_000), timestamp: 0, now: Instant::now() };
+        stream.send(&[QUIET; 40], length);
+        stream.levels.take(stream.now);
+        stream
+    }
+
+    impl Stream {
+        fn send(&mut self, levels: &[u8], length: u32) {
+            for level in levels {
+                self.timestamp = self.timestamp.wrapping_add(length * 960);
+                self.now += FRAME * length;
+                self.levels.packet(self.timestamp, *level, true);
+            }
+        }
+
+        fn take(&mut self) -> Option<(u8, u16, u8)> {
+            self.levels.take(self.now).map(|s| (s.frames, s.voiced, s.level))
+        }
+    }
+
+    #[test]
+    fn a_voice_is_told_by_frames_and_its_end_once() {
+        let mut stream = stream(1);
+        stream.send(&[QUIET, 20, 40, QUIET, 30], 1);
+        assert_eq!(stream.take(), Some((5, 0b01101, 30)));
+        stream.send(&[QUIET; 5], 1);
+        assert_eq!(stream.take(), Some((5, 0, 127)));
+        stream.send(&[QUIET; 5], 1);
+        assert_eq!(stream.take(), None);
+    }
+
+    #[test]
+    fn packets_may_be_long_or_not_sent_at_all() {
+        let mut long = stream(3);
+        long.send(&[VOICE, QUIET], 3);
+        assert_eq!(long.take(), Some((6, 0b111000, VOICE)));
+        let mut gaps = stream(1);
+        gaps.send(&[VOICE, VOICE], 1);
+        gaps.timestamp += 2 * 960;
+        gaps.now += 2 * FRAME;
+        gaps.send(&[VOICE], 1);
+        assert_eq!(gaps.take(), Some((5, 0b11001, VOICE)));
+        gaps.send(&[VOICE], 1);
+        gaps.now += 4 * FRAME;
+        assert_eq!(gaps.take(), Some((5, 0b10000, VOICE)), "then nothing was sent");
+    }
+
+    #[test]
+    fn a_bunch_that_was_delayed_is_told_whole() {
+        let mut stream = stream(1);
+        stream.send(&[VOICE; 8], 1);
+        stream.now -= 3 * FRAME;
+        assert_eq!(stream.take(), Some((8, 0xff, VOICE)));
+        stream.send(&[VOICE; 20], 1);
+        assert_eq!(stream.take(), Some((10, 0x3ff, VOICE)), "at most");
+    }
+
+    #[test]
+    fn packets_in_any_order_do_no_harm() {
+        let mut overtaken = stream(1);
+        for at in [1, 3, 2, 4] {
+            overtaken.levels.packet(overtaken.timestamp + at * 960, VOICE, true);
+        }
+        overtaken.now += 4 * FRAME;
+        assert_eq!(overtaken.take(), Some((6, 0b101101, VOICE)));
+        let mut stream = stream(1);
+        for timestamp in [5, 4, 0, u32::MAX, 1 << 31, 7] {
+            stream.levels.packet(timestamp, VOICE, true);
+        }
+        stream.now += 5 * FRAME;
+        let (frames, ..) = stream.take().expect("a voice");
+        assert!(frames <= FRAMES_PER_REPORT_MAX);
+        let mut odd = Levels::new(0);
+        odd.packet(1, QUIET, false);
+        odd.packet(2, VOICE, false);
+        assert!(odd.take(stream.now).is_some());
+    }
+
+    #[test]
+    fn the_bit_counts_once_it_was_set() {
+        let mut stream = stream(1);
+        stream.levels.packet(stream.timestamp + 960, VOICE, false);
+        assert_eq!(stream.take(), None);
+        let mut mute = Levels::new(48_000);
+        mute.packet(0, QUIET, false);
+        mute.packet(960, VOICE, false);
+        assert!(mute.take(stream.now).is_some(), "it never was");
+    }
+
+    #[test]
+    fn noise_is_what_is_quietest_for_a_time() {
+        let mut stream = stream(1);
+        // A fan begins: for a while it is louder than the room was.
+        stream.send(&[45; 150], 1);
+        assert!(stream.take().is_some());
+        stream.take();
+        stream.send(&[45, 43, 45, 46, 45], 1);
+        assert_eq!(stream.take(), None);
+        stream.send(&[30; 5], 1);
+        assert_eq!(stream.take(), Some((5, 0b11111, 30)));
+        // Who sings without a pause is heard.
+        stream.send(&[15; 300], 1);
+        stream.take();
+        stream.send(&[15; 5], 1);
+        assert_eq!(stream.take(), Some((5, 0b11111, 15)));
+        stream.send(&[90; 200], 1);
+        stream.take();
+        stream.take();
+        stream.send(&[60; 5], 1);
+        assert_eq!(stream.take(), None, "breath");
+    }
+
+    #[test]
+    fn digital_silence_between_words_is_no_noise_and_a_mute_is_nothing() {
+        let mut stream = stream(1);
+        stream.send(&[45; 400], 1);
+        stream.send(&[127; 400], 1);
+        stream.take();
+        stream.take();
+        // The room may be another one: it is not known for a moment.
+        stream.send(&[45; 5], 1);
+        assert_eq!(stream.take(), Some((5, 0b11111, 45)));
+        stream.send(&[45; 7], 1);
+        stream.take();
+        stream.send(&[45; 5], 1);
+        assert_eq!(stream.take(), Some((5, 0, 127)));
+        let mut suppressed = Stream { levels: Levels::new(48_000), ..self::stream(1) };
+        for _ in 0..3 {
+            suppressed.send(&[30; 10], 1);
+            suppressed.send(&[127; 10], 1);
+        }
+        suppressed.take();
+        suppressed.send(&[30; 5], 1);
+        assert_eq!(suppressed.take(), Some((5, 0b11111, 30)));
     }
 }

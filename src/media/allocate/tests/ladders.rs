@@ -65,6 +65,18 @@ pub(super) fn any_step(rng: &mut Rng) -> Step {
 }
 
 #[test]
+fn sizes_of_some_are_sizes_of_none() {
+    let mut steps = targets(&CAMERA);
+    steps[8].size = Size::default();
+    let ladder = ladder(Source::Camera, &steps);
+    assert_eq!(ladder.steps().iter().map(|step| step.encoding).max(), Some(2));
+    for (count, step) in (1..).zip(ladder.steps()) {
+        assert_eq!((step.size, ladder.nearest(step)), (Size::default(), count));
+    }
+    assert_eq!(usize::from(ladder.top(size(320, 180), None)), ladder.steps().len());
+}
+
+#[test]
 fn a_step_that_saves_little_does_not_come_and_go() {
     // 360 lines with all frames, against 720 with half of them, which cost 900.
     let near = |rate| {
