@@ -6,6 +6,7 @@ pub mod config;
 pub mod deadlines;
 pub mod demux;
 pub mod dtls;
+pub mod estimate;
 pub mod feedback;
 pub mod gate;
 pub mod http;
@@ -32,12 +33,13 @@ use arbitrary::{Arbitrary, Unstructured};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 23] = [
     ("answers", answers::check),
     ("config", config::check),
     ("deadlines", deadlines::check),
     ("demux", demux::check),
     ("dtls", dtls::check),
+    ("estimate", estimate::check),
     ("feedback", feedback::check),
     ("gate", gate::check),
     ("http", http::check),

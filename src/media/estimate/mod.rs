@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::transport_cc::{PacketResult, Signal};
 use crate::base::bitrate::Bitrate;
+use crate::base::limits::{ESTIMATE_START, SEND_HISTORY};
 
 mod acked;
 mod application;
@@ -46,7 +47,7 @@ const SILENCE: Duration = Duration::from_millis(600);
 /// But never below this for silence alone: what is sent must be enough to be heard of again.
 const SILENCE_MIN: Bitrate = Bitrate::from_kbps(100);
 /// After a change of path, no more than this is believed of the old one.
-const PATH_MAX: Bitrate = crate::base::limits::ESTIMATE_START;
+const PATH_MAX: Bitrate = ESTIMATE_START;
 
 /// What the delay of packets says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -271,12 +272,15 @@ impl Estimator {
 
     /// A feedback was heard.
     fn hear(&mut self, now: Instant) {
-        let end = self.heard.seq.map_or(0, |(_, high)| high + 1).max(self.heard.end);
+        let end = self.heard.seq.map_or(0, |(_, high)| high.saturating_add(1)).max(self.heard.end);
         let heard = std::mem::replace(&mut self.heard, Heard { end, ..Heard::default() });
         if let (Some((low, _)), Some(from)) = (heard.seq, heard.first_arrived) {
             let missing = if heard.end > 0 { low.saturating_sub(heard.end) } else { 0 };
+            // No more is remembered.
+            let missing = missing.min(SEND_HISTORY as u64);
             if missing > 0 {
-                self.acked.presume(missing * heard.bytes / heard.packets.max(1), from);
+                self.acked
+                    .presume(missing.saturating_mul(heard.bytes) / heard.packets.max(1), from);
             }
         }
         if let Some(newest) = heard.newest {

@@ -73,11 +73,12 @@ fn least(slots: &mut [i64], current: &mut i64, slot: i64, delay: i64) {
             *place = i64::MAX;
         }
     }
-    *current = slot.max(*current);
-    // Overtaken by all that is remembered.
+    // A clock that was set back, or a packet that all overtook: it begins anew.
     if slot <= *current - count {
-        return;
+        slots.fill(i64::MAX);
+        *current = slot;
     }
+    *current = slot.max(*current);
     if let Some(place) = slots.get_mut(slot.rem_euclid(count) as usize) {
         *place = delay.min(*place);
     }

@@ -3,6 +3,7 @@
 mod cases;
 mod fairness;
 mod flow;
+mod lies;
 mod link;
 mod published;
 mod table;
