@@ -90,7 +90,6 @@ pub enum Bound {
 /// A packet that arrived, on both clocks in microseconds; each has a beginning of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Arrival {
-    seq: u64,
     sent: i64,
     arrived: i64,
     bytes: u64,
@@ -229,10 +228,10 @@ impl Estimator {
         let Some(arrived) = result.arrived else {
             return self.probes.take(result, None);
         };
-        let arrived = i64::try_from(arrived.as_micros()).unwrap_or(i64::MAX / 4).min(i64::MAX / 4);
+        let arrived = whole_micros(arrived);
         heard.newest = heard.newest.max(Some(result.sent));
         heard.first_arrived.get_or_insert(arrived);
-        let arrival = Arrival { seq: result.seq, sent, arrived, bytes: result.bytes as u64 };
+        let arrival = Arrival { sent, arrived, bytes: result.bytes as u64 };
         self.acked.take(&arrival);
         self.queue.take(&arrival);
         if let Some(step) = self.groups.take(&arrival) {
@@ -408,9 +407,16 @@ impl Estimator {
 
 /// Microseconds since an instant; below zero before it.
 fn since(at: Instant, epoch: Instant) -> i64 {
-    let after = at.saturating_duration_since(epoch).as_micros() as i64;
-    let before = epoch.saturating_duration_since(at).as_micros() as i64;
-    after - before
+    match at.checked_duration_since(epoch) {
+        Some(after) => whole_micros(after),
+        None => -whole_micros(epoch.saturating_duration_since(at)),
+    }
+}
+
+/// Of a clock whose differences do not overflow.
+fn whole_micros(time: Duration) -> i64 {
+    let secs = time.as_secs().min(1 << 40);
+    (secs * 1_000_000 + u64::from(time.subsec_micros())) as i64
 }
 
 /// A span of microseconds; below zero is none.
