@@ -46,7 +46,7 @@ impl Acked {
     /// A packet arrived.
     pub fn take(&mut self, arrival: &Arrival) {
         let since = arrival.arrived - self.last.at;
-        if since > PAUSE_MICROS || since < -PAUSE_MICROS / 10 {
+        if !(-PAUSE_MICROS / 10..=PAUSE_MICROS).contains(&since) {
             *self = Acked::default();
             self.last.at = arrival.arrived;
         }
