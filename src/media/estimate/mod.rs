@@ -241,11 +241,8 @@ impl Estimator {
                 if let Some(round_trip) = round_trip {
                     self.measured(round_trip);
                 }
-                // Blocks also lose what was lost on the way to here.
-                if self.source != Source::Transport {
-                    self.reports.report(fraction_lost);
-                    self.heard.has_reports = true;
-                }
+                self.reports.report(fraction_lost);
+                self.heard.has_reports = true;
             }
         }
     }
@@ -279,6 +276,7 @@ impl Estimator {
     pub fn update(&mut self, now: Instant) {
         self.application.sent(now, 0, self.rate.current());
         match self.source {
+            // Blocks also lose what was lost on the way to here: they count for nothing then.
             Source::Transport => self.update_transport(now),
             _ if std::mem::take(&mut self.heard.has_reports) => {
                 if self.source == Source::Start {
@@ -394,11 +392,8 @@ impl Estimator {
     /// that it would find something, or one is under way. Its first packet is told of by
     /// [`Estimator::probe_begins`], its end by [`Estimator::probe_ends`].
     pub fn wants_probe(&mut self, now: Instant, goal: Bitrate) -> Option<Probe> {
-        // The first finds out whether there is feedback.
-        let is_known = match self.source {
-            Source::Start => !self.probes.has_begun(),
-            source => source == Source::Transport,
-        };
+        // The first finds out whether there is feedback: there is no other until then.
+        let is_known = matches!(self.source, Source::Start | Source::Transport);
         let is_calm = self.usage() != Usage::Over
             && self.queue.standing() < PROBE_QUEUE_MAX
             && self.bound == Bound::None;

@@ -247,6 +247,16 @@ fn feedback_may_come_twice_as_often() {
 }
 
 #[test]
+fn a_probe_of_which_nothing_is_heard_is_sent_again() {
+    for seed in SEEDS {
+        let mut flow = elastic(seed);
+        flow.mute = (0, 200 * MS);
+        let flow = alone(link(seed), flow, 5.0);
+        assert!(flow.reaches(2_300, 0.0) <= 1.0 + 1.3, "{}", flow.reaches(2_300, 0.0));
+    }
+}
+
+#[test]
 fn an_outage_is_survived() {
     for seed in SEEDS {
         let mut link = link(seed);

@@ -160,6 +160,15 @@ fn who_says_nothing_of_its_link_gets_the_start_and_what_passes() {
         sender.blocks(0);
     }
     assert_eq!(sender.estimator.estimate(), Bitrate::from_kbps(2_500));
+    let mut idle = Sender::new();
+    for _ in 0..30 {
+        idle.now += Duration::from_secs(1);
+        idle.estimator.sent(idle.now, 100);
+        idle.estimator.take(Signal::Report { fraction_lost: 0, round_trip: None });
+        idle.estimator.update(idle.now);
+    }
+    let unused = idle.estimator.estimate();
+    assert!(unused < ESTIMATE_START.scale(1.2), "{unused} was never tried");
     for _ in 0..60 {
         sender.blocks(255);
     }

@@ -6,5 +6,6 @@ mod fairness;
 mod flow;
 mod lies;
 mod link;
+mod parts;
 mod published;
 mod table;
