@@ -5,26 +5,26 @@
 //! steps, of layers, and is often far less than the link carries. So what is not used must be
 //! neither forgotten nor made up, and is found by probes.
 //!
-//! 1. **Groups** ([`groups`]). Packets that left within 5 ms, or came in one burst, are one. A group
+//! 1. **Groups** (`groups`). Packets that left within 5 ms, or came in one burst, are one. A group
 //!    speaks through the packet that took the least time.
-//! 2. **Trend** ([`trend`]). A line through the delays of the last 20 groups. Rises it for 10 ms more
+//! 2. **Trend** (`trend`). A line through the delays of the last 20 groups. Rises it for 10 ms more
 //!    than a threshold, which follows the path's noise, a queue grows.
-//! 3. **Queue** ([`queue`]). That is believed only when one stands: when the least delay of the last
+//! 3. **Queue** (`queue`). That is believed only when one stands: when the least delay of the last
 //!    tenth of a second is above the least of the last ten.
-//! 4. **Rate** ([`rate`]). A queue that grows: down to 0.85 times what arrives, and less while more
+//! 4. **Rate** (`rate`). A queue that grows: down to 0.85 times what arrives, and less while more
 //!    than 60 ms wait, until they are gone. Who sends less than the estimate goes down to that
 //!    first, as others on the link do. Else up, by 8 % a second while the link's end is unknown,
 //!    and by a packet a round trip or so near to it; never beyond 1.5 times what arrives
-//!    ([`acked`]), and not while the application limits what is sent ([`application`]).
-//! 5. **Loss** ([`loss`]). More than the path loses by itself: down to what passed. As much is lost
+//!    (`acked`), and not while the application limits what is sent (`application`).
+//! 5. **Loss** (`loss`). More than the path loses by itself: down to what passed. As much is lost
 //!    then: the path loses that by itself.
-//! 6. **Probes** ([`probe`]). When the caller has use for more than the estimate (a goal), and nothing
+//! 6. **Probes** (`probe`). When the caller has use for more than the estimate (a goal), and nothing
 //!    waits, 30 ms at up to three, then two times the estimate. What came of them raises it at
 //!    once. One that finds nothing, or is followed by overuse, makes the next wait.
 //! 7. **Silence**. Nothing is heard of what was sent: half, each second or so. When it ends, probes
 //!    begin anew; so they do on a new path, from no more than the start.
 //!
-//! Clients without transport-wide feedback: [`reports`].
+//! Clients without transport-wide feedback: `reports`.
 //!
 //! It reads no clock and allocates nothing. It is 2.4 kB, and takes some 60 ns a packet.
 //!

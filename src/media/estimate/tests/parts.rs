@@ -72,7 +72,6 @@ fn a_queue_that_grows_is_noticed_and_stays_so() {
     }
     let noticed = (0..200).position(|_| grows(&mut trend, &mut at, 20 * MS) == Usage::Over);
     assert!(noticed.is_some_and(|steps| steps < 10), "{noticed:?}");
-    // However fast it grows, the threshold does not grow with it.
     for _ in 0..200 {
         assert_eq!(grows(&mut trend, &mut at, 20 * MS), Usage::Over);
     }
@@ -80,6 +79,20 @@ fn a_queue_that_grows_is_noticed_and_stays_so() {
     assert!(empties.is_some(), "it gets shorter");
     let calm = (0..60).position(|_| grows(&mut trend, &mut at, 0) == Usage::Normal);
     assert!(calm.is_some(), "and is gone");
+}
+
+#[test]
+fn a_link_that_falls_of_a_sudden_does_not_blind() {
+    let (mut trend, mut at) = (Trend::default(), 0);
+    let mut grow = |by: i64| {
+        at += 5 * MS + by;
+        trend.take(Step { sent: 5 * MS, arrived: 5 * MS + by, at });
+        trend.usage()
+    };
+    (0..100).for_each(|_| assert_eq!(grow(0), Usage::Normal));
+    assert!((0..20).any(|_| grow(5 * MS) == Usage::Over));
+    (0..200).for_each(|_| assert_eq!(grow(5 * MS), Usage::Over));
+    (0..60).for_each(|_| assert_eq!(grow(2 * MS), Usage::Over, "and slower now"));
 }
 
 #[test]
@@ -282,7 +295,8 @@ fn a_probe_finds_what_came_of_it() {
     // One of eleven may be lost, three may not.
     assert!(probe(|number| (number != 5).then_some(0)).is_some());
     assert_eq!(probe(|number| (number % 3 > 0).then_some(0)), None);
-    // All came at once: they were held up before.
+    // All came at once, or nearly: they were held up before.
     assert_eq!(probe(|number| Some(30 * MS - number * 3 * MS)), None);
+    assert_eq!(probe(|number| Some(30 * MS - number * 2 * MS)), None);
     assert_eq!(probe(|_| None), None);
 }
