@@ -12,7 +12,7 @@
 //! | 4 | [`config`] | one typed value from flags, environment and file |
 //! | 4 | [`gate`] | sessions, HTTP routes, WHIP and WHEP resources, the page's files |
 //! | 3 | [`room`] | membership, tracks, slot assignment, and the letters between gate, rooms and peers |
-//! | 2 | [`media`] | one stream or one subscription: SRTP, packet cache, rewriting, retransmission, reports, keyframe requests, bandwidth allocation, speakers |
+//! | 2 | [`media`] | one stream or one subscription: SRTP, packet cache, layers, rewriting, retransmission, reports, keyframe requests, what may be sent and how it is spent, who speaks |
 //! | 1 | [`wire`] | bytes to types and back, stateless: demux, STUN peek, SDP, signalling JSON, RTP, RTCP, payload descriptors |
 //! | 0 | [`base`] | identities, deadlines, limits, counters, the seeded random generator |
 //!

@@ -8,6 +8,7 @@ pub mod deadlines;
 pub mod demux;
 pub mod dependency_descriptor;
 pub mod dtls;
+pub mod estimate;
 pub mod feedback;
 pub mod gate;
 pub mod http;
@@ -34,7 +35,7 @@ use arbitrary::{Arbitrary, Unstructured};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 24] = [
+pub const TARGETS: [Target; 25] = [
     ("allocate", allocate::check),
     ("answers", answers::check),
     ("config", config::check),
@@ -42,6 +43,7 @@ pub const TARGETS: [Target; 24] = [
     ("demux", demux::check),
     ("dependency_descriptor", dependency_descriptor::check),
     ("dtls", dtls::check),
+    ("estimate", estimate::check),
     ("feedback", feedback::check),
     ("gate", gate::check),
     ("http", http::check),

@@ -46,12 +46,12 @@ impl Acked {
     /// A packet arrived.
     pub fn take(&mut self, arrival: &Arrival) {
         let since = arrival.arrived - self.last.at;
-        if since > PAUSE_MICROS || since < -PAUSE_MICROS / 10 {
+        if !(-PAUSE_MICROS / 10..=PAUSE_MICROS).contains(&since) {
             *self = Acked::default();
             self.last.at = arrival.arrived;
         }
         self.last.at = self.last.at.max(arrival.arrived);
-        self.last.bytes += arrival.bytes as i64;
+        self.last.bytes = self.last.bytes.saturating_add_unsigned(arrival.bytes);
         match self.marks.get_mut(self.count.wrapping_sub(1) % MARKS) {
             Some(mark) if self.count > 0 && self.last.at - mark.at < MARK_MICROS => {
                 if mark.at == self.last.at {
@@ -72,7 +72,7 @@ impl Acked {
     /// that fell.
     pub fn presume(&mut self, bytes: u64, from: i64) {
         for mark in self.marks.iter_mut().filter(|mark| mark.at < from) {
-            mark.bytes -= bytes as i64;
+            mark.bytes = mark.bytes.saturating_sub_unsigned(bytes);
         }
     }
 
@@ -94,7 +94,7 @@ impl Acked {
             .take_while(|mark| mark.at >= from);
         let (marks, first) = within.fold((0, self.last), |(marks, _), mark| (marks + 1, *mark));
         let micros = u64::try_from(self.last.at - first.at).ok()?;
-        let bytes = u64::try_from(self.last.bytes - first.bytes).ok()?;
+        let bytes = u64::try_from(self.last.bytes.saturating_sub(first.bytes)).ok()?;
         // Less than half of the window is no rate.
         let is_known = marks >= MARKS_MIN && 2 * micros >= window.as_micros() as u64;
         is_known.then(|| Bitrate::of(bytes, Duration::from_micros(micros)))

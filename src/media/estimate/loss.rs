@@ -121,7 +121,7 @@ impl Loss {
         // In bytes: a queue that is full still takes what is small.
         let lost = share(seen.lost_bytes, seen.bytes);
         // Packets that no feedback spoke of were sent all the same.
-        let told = share(seen.packets.into(), seen.seq.1 - seen.seq.0 + 1);
+        let told = share(seen.packets.into(), (seen.seq.1 - seen.seq.0).saturating_add(1));
         let sent = Bitrate::of(seen.bytes, span).scale(1.0 / told.max(0.1));
         let margin = |share: f64| {
             let deviation = (share * (1.0 - share) / f64::from(seen.packets)).sqrt();

@@ -182,11 +182,6 @@ impl Probes {
         }
     }
 
-    /// There was one already.
-    pub fn has_begun(&self) -> bool {
-        self.minted > 0
-    }
-
     /// What became of a packet; `arrival` if it arrived.
     pub fn take(&mut self, result: &PacketResult, arrival: Option<&Arrival>) {
         let Some(active) = &mut self.active else { return };

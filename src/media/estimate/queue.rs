@@ -20,17 +20,28 @@ const LEAP_MICROS: i64 = 10_000_000;
 /// What the packets of one path waited.
 #[derive(Debug)]
 pub struct Queue {
-    /// The least delays, in microseconds, by the slot in which a packet left.
-    base: [i64; BASE_SLOTS],
-    base_slot: i64,
-    standing: [i64; 2],
-    standing_slot: i64,
+    /// By when a packet left.
+    base: Slots<BASE_SLOTS>,
+    /// By when it came: while a queue grows, few come of those that left long ago.
+    standing: Slots<2>,
+}
+
+/// The least delays of the last slots, each as long as the others; all times in microseconds.
+#[derive(Debug)]
+struct Slots<const COUNT: usize> {
+    least: [i64; COUNT],
+    /// Of all slots.
+    all: i64,
+    current: usize,
+    /// When the current one begins, and how long it is.
+    begin: i64,
+    length: i64,
 }
 
 impl Default for Queue {
     fn default() -> Queue {
-        let none = i64::MAX;
-        Queue { base: [none; BASE_SLOTS], base_slot: 0, standing: [none; 2], standing_slot: 0 }
+        let (base, standing) = (Slots::new(BASE_SLOT_MICROS), Slots::new(STANDING_SLOT_MICROS));
+        Queue { base, standing }
     }
 }
 
@@ -38,47 +49,55 @@ impl Queue {
     /// A packet arrived.
     pub fn take(&mut self, arrival: &Arrival) {
         let delay = arrival.arrived - arrival.sent;
-        let base = self.base();
+        let base = self.base.all;
         if base != i64::MAX && (delay - base).abs() > LEAP_MICROS {
             *self = Queue::default();
         }
-        least(&mut self.base, &mut self.base_slot, arrival.sent / BASE_SLOT_MICROS, delay);
-        // By arrival: while a queue grows, few packets come of those that left long ago.
-        let slot = arrival.arrived / STANDING_SLOT_MICROS;
-        least(&mut self.standing, &mut self.standing_slot, slot, delay);
+        self.base.take(arrival.sent, delay);
+        self.standing.take(arrival.arrived, delay);
     }
 
     /// For how long every packet of the last moments waited.
     pub fn standing(&self) -> Duration {
-        let standing = self.standing.iter().min().copied().unwrap_or(i64::MAX);
-        let base = self.base();
         // Of nothing nothing is known.
-        if standing == i64::MAX || base == i64::MAX {
+        if self.standing.all == i64::MAX || self.base.all == i64::MAX {
             return Duration::ZERO;
         }
-        Duration::from_micros((standing - base).max(0) as u64)
-    }
-
-    fn base(&self) -> i64 {
-        self.base.iter().min().copied().unwrap_or(i64::MAX)
+        super::micros(self.standing.all - self.base.all)
     }
 }
 
-/// Puts a delay into its slot; slots that were passed are emptied.
-fn least(slots: &mut [i64], current: &mut i64, slot: i64, delay: i64) {
-    let count = slots.len() as i64;
-    let from = (*current + 1).max(slot - count + 1);
-    for passed in from..=slot {
-        if let Some(place) = slots.get_mut(passed.rem_euclid(count) as usize) {
-            *place = i64::MAX;
+impl<const COUNT: usize> Slots<COUNT> {
+    fn new(length: i64) -> Slots<COUNT> {
+        Slots { least: [i64::MAX; COUNT], all: i64::MAX, current: 0, begin: 0, length }
+    }
+
+    fn take(&mut self, at: i64, delay: i64) {
+        let ahead = at - self.begin;
+        if ahead >= self.length {
+            self.pass(ahead / self.length);
+        } else if ahead < -self.length * COUNT as i64 {
+            // A clock that was set back, or a packet that all overtook: it begins anew.
+            *self = Slots { begin: at, ..Slots::new(self.length) };
+        }
+        // One that is a bit late counts as if it were not.
+        if let Some(least) = self.least.get_mut(self.current)
+            && delay < *least
+        {
+            *least = delay;
+            self.all = self.all.min(delay);
         }
     }
-    *current = slot.max(*current);
-    // Overtaken by all that is remembered.
-    if slot <= *current - count {
-        return;
-    }
-    if let Some(place) = slots.get_mut(slot.rem_euclid(count) as usize) {
-        *place = delay.min(*place);
+
+    /// So many slots are over.
+    fn pass(&mut self, slots: i64) {
+        for _ in 0..slots.min(COUNT as i64) {
+            self.current = (self.current + 1) % COUNT;
+            if let Some(least) = self.least.get_mut(self.current) {
+                *least = i64::MAX;
+            }
+        }
+        self.begin += slots * self.length;
+        self.all = self.least.iter().min().copied().unwrap_or(i64::MAX);
     }
 }

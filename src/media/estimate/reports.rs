@@ -32,7 +32,6 @@ impl Default for Reports {
 
 impl Reports {
     pub fn remb(&mut self, rate: Bitrate) {
-        let rate = rate.clamp(ESTIMATE_MIN, ESTIMATE_MAX);
         // The first says more than a start that knows nothing.
         if self.remb.replace(rate).is_none() {
             self.bound = self.bound.max(rate);

@@ -139,10 +139,15 @@ impl Trend {
 /// Of the line with the least squares; none if all is at one time.
 fn slope(points: &[(f64, f64)]) -> Option<f64> {
     let count = points.len() as f64;
-    let (x, y) = points.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.0, sum.1 + p.1));
-    let (x, y) = (x / count, y / count);
-    let (above, below) = points
-        .iter()
-        .fold((0.0, 0.0), |sum, p| (sum.0 + (p.0 - x) * (p.1 - y), sum.1 + (p.0 - x) * (p.0 - x)));
-    (below > 0.0).then(|| above / below)
+    let from = points.first()?;
+    let [mut x, mut y, mut xx, mut xy] = [0.0; 4];
+    for point in points {
+        let (dx, dy) = (point.0 - from.0, point.1 - from.1);
+        x += dx;
+        y += dy;
+        xx += dx * dx;
+        xy += dx * dy;
+    }
+    let spread = count * xx - x * x;
+    (spread > 0.0).then(|| (count * xy - x * y) / spread)
 }

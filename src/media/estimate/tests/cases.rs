@@ -56,6 +56,7 @@ fn a_bad_link_is_left_at_once() {
         assert!(flow.falls(250, 0.0) <= 1.5, "{}", flow.falls(250, 0.0));
         let mean = flow.estimate_over(4.0, 20.0);
         assert!((170..250).contains(&mean), "{mean}");
+        assert!(flow.queue_mean(2.5, 10.0) < 170, "{}", flow.queue_mean(2.5, 10.0));
         assert!(flow.queue_mean(4.0, 20.0) < 150, "{}", flow.queue_mean(4.0, 20.0));
     }
 }
@@ -243,6 +244,16 @@ fn feedback_may_come_twice_as_often() {
         let flow = alone(link(seed), flow, 20.0);
         let mean = flow.estimate_over(3.0, 20.0);
         assert!((2_300..2_950).contains(&mean), "{mean}");
+    }
+}
+
+#[test]
+fn a_probe_of_which_nothing_is_heard_is_sent_again() {
+    for seed in SEEDS {
+        let mut flow = elastic(seed);
+        flow.mute = (0, 200 * MS);
+        let flow = alone(link(seed), flow, 5.0);
+        assert!(flow.reaches(2_300, 0.0) <= 1.2, "{}", flow.reaches(2_300, 0.0));
     }
 }
 
