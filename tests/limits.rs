@@ -35,6 +35,15 @@ fn written(name: &str, kind: &str, value: &str) -> String {
             ms => format!("{ms} ms"),
         };
     }
+    if kind == "Bitrate" {
+        let (unit, number) = value.split_once('(').expect("Bitrate::from_kbps(n)");
+        assert_eq!(unit, "Bitrate::from_kbps", "{name}");
+        let kbps = product(number.trim_end_matches(')'));
+        return match kbps {
+            mbps if mbps % 1_000 == 0 => format!("{} Mbit/s", mbps / 1_000),
+            kbps => format!("{kbps} kbit/s"),
+        };
+    }
     if kind == "Rate" {
         let (_, numbers) = value.split_once('(').expect("Rate::per_second(burst, rate)");
         let (burst, rate) = numbers.trim_end_matches(')').split_once(',').expect("two numbers");

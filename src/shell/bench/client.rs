@@ -241,7 +241,11 @@ impl Client {
             _ if !counts => {}
             64..96 => tally.reports += 1,
             VIDEO_PT | AUDIO_PT => link.take(id, at, datagram, tally),
-            _ => tally.others += 1,
+            _ => {
+                tally.others += 1;
+                // Probes are told of like all else.
+                Header::parse(datagram).iter().for_each(|header| link.note(header, datagram, at));
+            }
         }
     }
 }
@@ -270,6 +274,14 @@ impl Link {
         self.transport
     }
 
+    /// What it will be told of in transport-wide feedback.
+    fn note(&mut self, header: &Header, datagram: &[u8], at: Moment) {
+        let number = header.elements(datagram).find(|(id, _)| *id == TRANSPORT_ID);
+        if let Some((_, [high, low])) = number {
+            self.arrivals.received(u16::from_be_bytes([*high, *low]), at.read);
+        }
+    }
+
     fn take(&mut self, own: Id, at: Moment, datagram: &mut [u8], tally: &mut Tally) {
         let Some(header) = Header::parse(datagram) else { return };
         tally.received += 1;
@@ -282,10 +294,7 @@ impl Link {
             }
         }
         let index = self.incoming[self.last].take(seq);
-        let number = header.elements(datagram).find(|(id, _)| *id == TRANSPORT_ID);
-        if let Some((_, [high, low])) = number {
-            self.arrivals.received(u16::from_be_bytes([*high, *low]), at.read);
-        }
+        self.note(&header, datagram, at);
         tally.until_sample -= 1;
         if tally.until_sample == 0 {
             tally.until_sample = SAMPLE;
