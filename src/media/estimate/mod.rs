@@ -7,8 +7,8 @@
 //!
 //! 1. **Groups** (`groups`). Packets that left within 5 ms, or came in one burst, are one. A group
 //!    speaks through the packet that took the least time.
-//! 2. **Trend** (`trend`). A line through the delays of the last 20 groups. Rises it for 10 ms more
-//!    than a threshold, which follows the path's noise, a queue grows.
+//! 2. **Trend** (`trend`). A line through the delays of the last 20 groups. A queue grows when it rises
+//!    by more than a threshold, which follows the path's noise, for 10 ms.
 //! 3. **Queue** (`queue`). That is believed only when one stands: when the least delay of the last
 //!    tenth of a second is above the least of the last ten.
 //! 4. **Rate** (`rate`). A queue that grows: down to 0.85 times what arrives, and less while more

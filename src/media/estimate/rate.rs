@@ -41,7 +41,7 @@ const SENT_SPARE: f64 = 1.1;
 /// higher delay the picture; shorter and lower make it stop.
 const DRAIN_BEYOND: Duration = Duration::from_millis(60);
 const DRAIN_IN: Duration = Duration::from_millis(1_500);
-const DRAIN_SHARE_MIN: f64 = 0.25;
+const DRAIN_SHARE_MIN: f64 = 0.1;
 /// It is empty below this.
 const DRAINED: Duration = Duration::from_millis(25);
 /// While so much waits, nothing rises, even when no more is added.

@@ -76,6 +76,12 @@ fn a_link_that_falls_is_followed_within_a_second() {
         assert!(flow.queue_max(13.0, 20.0) < 300, "{} ms", flow.queue_max(13.0, 20.0));
         let mean = flow.estimate_over(14.0, 20.0);
         assert!((280..420).contains(&mean), "{mean}");
+        // A queue that holds more than two seconds of what it fell to.
+        let mut deep = falls_and_rises(seed);
+        deep.queue_bytes_max = 112_500;
+        let flow = alone(deep, elastic(seed), 20.0);
+        assert!(flow.falls(400, 10.0) <= 1.0, "{}", flow.falls(400, 10.0));
+        assert!(flow.queue_max(13.5, 20.0) < 300, "{} ms", flow.queue_max(13.5, 20.0));
     }
 }
 
