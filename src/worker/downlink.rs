@@ -293,6 +293,14 @@ impl Peer {
                 Given::Paused(PauseReason::PausedByViewer) => slot.choose(None),
             }
         }
+        let estimator = &downlink.estimator;
+        log::trace!(
+            "downlink {}: {} may leave ({:?}), {} arrives, {chosen} of pictures chosen, next {goal:?}",
+            self.address.participant,
+            estimator.estimate(),
+            estimator.bound(),
+            estimator.acked(),
+        );
         downlink.demands = recycle(demands);
         downlink.allocated = Some(now);
         downlink.set_pace(chosen);

@@ -224,6 +224,7 @@ impl Worker {
         }
         peer.set_slots(slots);
         let old_tracks = std::mem::replace(&mut peer.tracks, tracks.clone());
+        peer.streams.keep(&old_tracks, &tracks);
         for slot in old_slots {
             if let Some(track) = slot.track {
                 self.tracks.unsubscribe(track.id, (key, slot.agreed.line));

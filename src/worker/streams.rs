@@ -95,7 +95,7 @@ impl Default for Streams {
 }
 
 impl Streams {
-    /// A description was agreed on: which stream is of which track is asked anew.
+    /// A description was agreed on. [`Self::keep`] follows.
     pub fn agree(
         &mut self,
         payload_types: impl Iterator<Item = (u8, PayloadType)>,
@@ -109,7 +109,21 @@ impl Streams {
             }
         }
         (self.ids, self.announced) = (ids, announced);
-        self.list.iter_mut().for_each(|stream| stream.place = None);
+    }
+
+    /// Which stream is of which track is asked anew where a track is not as it was before. Of the
+    /// others it need not be said again: clients do so only until they are reported on.
+    pub fn keep(&mut self, before: &[PeerTrack], now: &[PeerTrack]) {
+        let Streams { list, announced, .. } = self;
+        for stream in list {
+            let same = |(id, _): (TrackId, u8)| {
+                let track = now.iter().find(|track| track.id == id)?;
+                let old = before.iter().find(|track| track.id == id)?;
+                let elsewhere = |a: &AnnouncedStream| a.ssrc == stream.ssrc && a.mid != track.name;
+                (old.rids == track.rids && !announced.iter().any(elsewhere)).then_some(())
+            };
+            stream.place = stream.place.filter(|place| same(*place).is_some());
+        }
     }
 
     /// What a payload type was negotiated for.
