@@ -222,6 +222,12 @@ impl Worker {
         let Peer { downlink, feedback, .. } = &mut self.peers[key.0];
         downlink.tell(now);
         if is_end || !has_padding {
+            log::trace!(
+                "probe at {} for {:?}: {} bytes in {time:?}, padded {has_padding}",
+                probe.rate,
+                probe.duration,
+                downlink.probed_bytes()
+            );
             downlink.probe = None;
             downlink.estimator.probe_ends(now, probe.id, feedback.history.next());
         } else {

@@ -18,10 +18,10 @@ const SCALE_GOAL: f64 = 1.1;
 const DURATION: Duration = Duration::from_millis(30);
 /// And at most, where a packet takes long.
 const DURATION_MAX: Duration = Duration::from_millis(200);
-/// In so many packets at least (`libwebrtc`, `kMinProbePacketsSent`), which are not longer nor shorter
-/// than this.
+/// In so many packets at least (`libwebrtc`, `kMinProbePacketsSent`), which are not shorter than
+/// this, nor longer: padding is no more than 255 bytes (RFC 3550 §5.1) and its headers.
 const PACKETS_MIN: u64 = 5;
-const PACKET_BYTES: std::ops::RangeInclusive<usize> = 200..=1_150;
+const PACKET_BYTES: std::ops::RangeInclusive<usize> = 200..=280;
 /// What did not come back so long after the probe is not waited for (`libwebrtc`,
 /// `kMaxWaitingTimeForProbingResult`).
 const RESULT_WITHIN: Duration = Duration::from_secs(1);

@@ -162,7 +162,8 @@ fn a_queue_of_a_few_packets_is_known_by_its_loss() {
         link.queue_bytes_max = 6_000;
         let flow = alone(link, elastic(seed), 30.0);
         let mean = flow.estimate_over(3.0, 30.0);
-        assert!((750..1_060).contains(&mean), "{mean}");
+        // Probes of small packets lose fewer of them there than pictures do.
+        assert!((750..1_180).contains(&mean), "{mean}");
     }
 }
 
