@@ -1,13 +1,12 @@
 //! What may be shown of a track and what it costs, from the least to the most.
 
 use crate::base::bitrate::Bitrate;
+use crate::base::limits::ENCODINGS_MAX;
 use crate::wire::frame::{LAYERS_MAX, Layer};
 use crate::wire::signal::Source;
 
-/// Encodings of one track: three of simulcast.
-pub const ENCODINGS_MAX: u8 = 3;
 /// Steps of one ladder.
-pub const STEPS_MAX: usize = ENCODINGS_MAX as usize * PICTURES_PER_ENCODING * PICTURES_PER_ENCODING;
+pub const STEPS_MAX: usize = ENCODINGS_MAX * PICTURES_PER_ENCODING * PICTURES_PER_ENCODING;
 /// Spatial layers of an encoding, and temporal ones of each.
 const PICTURES_PER_ENCODING: usize = LAYERS_MAX as usize;
 /// No step costs more: sums of all slots stay far from the end of their numbers.
@@ -71,7 +70,7 @@ impl Step {
 
     fn is_valid(&self) -> bool {
         let layer = Layer::new(self.layer.spatial, self.layer.temporal);
-        self.encoding < ENCODINGS_MAX && layer.is_some() && self.rate > Bitrate::ZERO
+        usize::from(self.encoding) < ENCODINGS_MAX && layer.is_some() && self.rate > Bitrate::ZERO
     }
 }
 
@@ -88,7 +87,7 @@ pub struct Ladder {
 }
 
 /// Per spatial layer of each encoding, the rate with all of its temporal layers, and how many.
-type Pictures = [(Bitrate, u8); ENCODINGS_MAX as usize * PICTURES_PER_ENCODING];
+type Pictures = [(Bitrate, u8); ENCODINGS_MAX * PICTURES_PER_ENCODING];
 
 impl Ladder {
     /// Nothing yet. Takes all the memory that it ever needs.

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use self::budget::Floor;
 use self::ladder::percent;
-pub use self::ladder::{ENCODINGS_MAX, Ladder, RATE_MAX, STEPS_MAX, Size, Step};
+pub use self::ladder::{Ladder, RATE_MAX, STEPS_MAX, Size, Step};
 use self::slot::Slot;
 use crate::base::bitrate::Bitrate;
 use crate::base::ids::TrackId;

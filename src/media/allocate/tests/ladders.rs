@@ -1,4 +1,5 @@
 use super::*;
+use crate::base::limits::ENCODINGS_MAX;
 
 fn seen(ladder: &Ladder) -> Vec<(u16, u8)> {
     ladder.steps().iter().map(|step| (step.size.height, step.fps)).collect()
@@ -33,7 +34,9 @@ fn steps_get_better_and_dearer_whatever_is_measured() {
         for _ in 0..2_000 {
             let steps: Vec<Step> = (0..below(&mut rng, 60)).map(|_| any_step(&mut rng)).collect();
             ladder.rebuild(&steps);
-            let sent = steps.iter().any(|s| s.encoding < ENCODINGS_MAX && s.rate > Bitrate::ZERO);
+            let sent = steps
+                .iter()
+                .any(|s| usize::from(s.encoding) < ENCODINGS_MAX && s.rate > Bitrate::ZERO);
             assert_eq!(ladder.steps().is_empty(), !sent);
             assert!(ladder.steps().len() <= STEPS_MAX);
             let pairs = ladder.steps().windows(2);
