@@ -2,8 +2,7 @@
 //! ways: [`Arrivals`] is what a publisher is told, [`SendHistory`] what a subscriber tells.
 //!
 //! What an estimate of a subscriber's bandwidth is made from reaches it as [`Signal`]s, one after
-//! the other, and in no other way. Whoever takes them has `fn take(&mut self, signal: Signal)`:
-//! [`Tally`], which counts, is the first.
+//! the other, and in no other way (see [`super::estimate`]).
 
 use std::time::Duration;
 
@@ -24,37 +23,6 @@ pub enum Signal {
     /// A report block: of one stream, in 256ths of what was sent since the last; and the round trip
     /// as far as the block names a sender report of ours.
     Report { fraction_lost: u8, round_trip: Option<Duration> },
-}
-
-/// Counts what signals say.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    pub arrived_packets: u64,
-    pub arrived_bytes: u64,
-    pub lost_packets: u64,
-    pub lost_bytes: u64,
-    /// The last that was said.
-    pub estimate_bps: Option<u64>,
-    pub round_trip: Option<Duration>,
-}
-
-impl Tally {
-    pub fn take(&mut self, signal: Signal) {
-        match signal {
-            Signal::Packet(PacketResult { bytes, arrived: Some(_), .. }) => {
-                self.arrived_packets += 1;
-                self.arrived_bytes += bytes as u64;
-            }
-            Signal::Packet(PacketResult { bytes, arrived: None, .. }) => {
-                self.lost_packets += 1;
-                self.lost_bytes += bytes as u64;
-            }
-            Signal::Estimate { bits_per_second } => self.estimate_bps = Some(bits_per_second),
-            Signal::Report { round_trip, .. } => {
-                self.round_trip = round_trip.or(self.round_trip);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -307,28 +307,3 @@ fn a_pause_of_hours_does_not_confuse_times() {
     model.hear_of(seq, &[Some(40)], wraps + ms(100));
     assert_eq!(model.heard.arrived, 31);
 }
-
-#[test]
-fn a_tally_counts() {
-    let (mut tally, sent) = (Tally::default(), Instant::now());
-    let packet = |arrived| Signal::Packet(PacketResult { seq: 1, sent, bytes: 100, arrived });
-    for signal in [
-        packet(Some(ms(1))),
-        packet(Some(ms(2))),
-        packet(None),
-        Signal::Estimate { bits_per_second: 9 },
-        Signal::Report { fraction_lost: 3, round_trip: Some(ms(40)) },
-        Signal::Report { fraction_lost: 0, round_trip: None },
-    ] {
-        tally.take(signal);
-    }
-    let expected = Tally {
-        arrived_packets: 2,
-        arrived_bytes: 200,
-        lost_packets: 1,
-        lost_bytes: 100,
-        estimate_bps: Some(9),
-        round_trip: Some(ms(40)),
-    };
-    assert_eq!(tally, expected);
-}
