@@ -23,6 +23,7 @@ use crate::media::encoding::Choice;
 use crate::media::estimate::{Bound, Estimator, Probe};
 use crate::media::pacer::{PACE, Pacer};
 use crate::media::transport_cc::Signal;
+use crate::room::mail::TrackRef;
 use crate::wire::codec::Kind;
 use crate::wire::signal::Source;
 
@@ -193,15 +194,16 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(key.0) else { return };
         self.at_work = AtWork::Peer(key);
         peer.downlink.paces = None;
+        let mut waiting: Vec<(Instant, Visit)> = Vec::new();
         for slot in &peer.slots {
-            let Some(track) = slot.track.and_then(|track| self.tracks.key(track.id)) else {
-                continue;
-            };
-            let waits = self.tracks.at(track).is_some_and(|t| slot.waits(&t.encodings).is_some());
-            if waits {
-                self.visits.push(Visit { peer: key, line: slot.agreed.line, track });
+            let key_of = |track: TrackRef| self.tracks.key(track.id);
+            let Some(track) = slot.track.and_then(key_of) else { continue };
+            if let Some(since) = self.tracks.at(track).and_then(|t| slot.waits(&t.encodings)) {
+                waiting.push((since, Visit { peer: key, line: slot.agreed.line, track }));
             }
         }
+        waiting.sort_by_key(|(since, _)| *since);
+        self.visits.extend(waiting.into_iter().map(|(_, visit)| visit));
         self.step_probe(key, now);
     }
 
@@ -235,7 +237,7 @@ impl Worker {
         }
     }
 
-    /// Sends something that the peer has already; `false` if there is nothing.
+    /// Sends padding; `false` if there is no stream for it.
     fn pad(&mut self, key: PeerKey, bytes: usize, now: Instant) -> bool {
         let send_time = self.clock.send_time(now);
         let mut slots = self.peers[key.0].slots.iter();
