@@ -101,6 +101,10 @@ pub const ENCODINGS_MAX: usize = 3;
 /// for one.
 pub const ENCODING_SILENCE_MAX: Duration = Duration::from_millis(800);
 pub const SCREEN_SILENCE_MAX: Duration = Duration::from_secs(5);
+/// A stream that was silent for so long is not asked for keyframes until something comes of it:
+/// whoever still needs one says so then. Longer asks in vain for encodings that were turned off;
+/// shorter gives up on a publisher whose network pauses.
+pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(5);
 /// Between two times that a subscriber's path is spent anew while nothing but rates changes. Shorter
 /// follows publishers sooner; longer costs less.
 pub const ALLOCATION_INTERVAL: Duration = Duration::from_millis(250);

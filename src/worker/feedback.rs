@@ -212,9 +212,14 @@ impl Worker {
 
     /// Asks the client for a keyframe of an encoding that it sends; `false` while no stream of it is
     /// known, or nothing can be sent yet.
-    pub(super) fn request_keyframe(&mut self, key: PeerKey, place: (TrackId, u8)) -> bool {
+    pub(super) fn request_keyframe(
+        &mut self,
+        key: PeerKey,
+        place: (TrackId, u8),
+        now: Instant,
+    ) -> bool {
         let peer = &mut self.peers[key.0];
-        let Some(media) = peer.streams.newest(place) else {
+        let Some(media) = peer.streams.asked(place, now) else {
             return false;
         };
         let ssrc = peer.feedback.ssrc;

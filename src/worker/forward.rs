@@ -124,7 +124,7 @@ impl Worker {
 
     fn serve(&mut self, Visit { peer: key, line, track }: Visit, now: Instant) {
         self.at_work = AtWork::Peer(key);
-        // Either may have ended in this very turn.
+        // Either may have ended in this very turn, or something else have taken its place.
         let (Some(peer), Some(track)) = (self.peers.get_mut(key.0), self.tracks.at(track)) else {
             return;
         };
@@ -133,6 +133,9 @@ impl Worker {
         let Some((slot, mut sending)) = peer.sending(line, now, send_time, out) else {
             return;
         };
+        if slot.track.is_none_or(|sits| sits.id != track.id) {
+            return;
+        }
         let sent = slot.send(&track.encodings, &mut sending);
         let wanted = slot.track.zip(sent.wants_keyframe);
         let is_video = track.source.kind() == Kind::Video;
@@ -218,7 +221,7 @@ impl Worker {
         let Some(keyframes) = local.keyframes.get(usize::from(encoding)) else { return };
         let (key, due) = (local.peer, keyframes.is_due(now));
         self.at_work = AtWork::Peer(key);
-        let asked = due && self.request_keyframe(key, place);
+        let asked = due && self.request_keyframe(key, place, now);
         if asked {
             self.counters.keyframe_requests += 1;
         }

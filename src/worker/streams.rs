@@ -7,7 +7,7 @@ use str0m::media::Mid;
 use super::peer::PeerTrack;
 use crate::base::counters::DropReason;
 use crate::base::ids::TrackId;
-use crate::base::limits::STREAMS_PER_PEER_MAX;
+use crate::base::limits::{STREAM_SILENCE_MAX, STREAMS_PER_PEER_MAX};
 use crate::media::clock::{PublisherClock, StreamAnchor, StreamClock};
 use crate::media::extensions::{ExtensionIds, Received};
 use crate::media::layers::Layers;
@@ -116,13 +116,15 @@ impl Streams {
     pub fn keep(&mut self, before: &[PeerTrack], now: &[PeerTrack]) {
         let Streams { list, announced, .. } = self;
         for stream in list {
-            let same = |(id, _): (TrackId, u8)| {
-                let track = now.iter().find(|track| track.id == id)?;
-                let old = before.iter().find(|track| track.id == id)?;
-                let elsewhere = |a: &AnnouncedStream| a.ssrc == stream.ssrc && a.mid != track.name;
-                (old.rids == track.rids && !announced.iter().any(elsewhere)).then_some(())
-            };
-            stream.place = stream.place.filter(|place| same(*place).is_some());
+            stream.place = stream.place.filter(|(id, _)| {
+                let old = before.iter().find(|track| track.id == *id);
+                let new = now.iter().find(|track| track.id == *id);
+                old.zip(new).is_some_and(|(old, new)| {
+                    let elsewhere =
+                        |a: &AnnouncedStream| a.ssrc == stream.ssrc && a.mid != new.name;
+                    old.rids == new.rids && !announced.iter().any(elsewhere)
+                })
+            });
         }
     }
 
@@ -317,9 +319,17 @@ impl Streams {
         Some(place)
     }
 
+    /// The stream of a track's encoding that can be asked for a keyframe: the newest, unless it has
+    /// long been silent, as one that the browser turned off.
+    pub fn asked(&self, place: (TrackId, u8), now: Instant) -> Option<u32> {
+        let ssrc = self.newest(place)?;
+        let stream = self.list.iter().find(|stream| stream.ssrc == ssrc)?;
+        (now.saturating_duration_since(stream.last) < STREAM_SILENCE_MAX).then_some(ssrc)
+    }
+
     /// The stream of a track's encoding that sends media now: the one of which something came last,
     /// since a client that changed its SSRC has left the others.
-    pub fn newest(&self, place: (TrackId, u8)) -> Option<u32> {
+    fn newest(&self, place: (TrackId, u8)) -> Option<u32> {
         let of_it = |stream: &&Stream| stream.place == Some(place) && !stream.is_rtx;
         self.list.iter().filter(of_it).max_by_key(|stream| stream.last).map(|s| s.ssrc)
     }
