@@ -17,7 +17,8 @@ use toml::{Table, Value};
 
 use crate::base::limits::{RESUME_GRACE, WORKERS_MAX};
 use crate::base::secret::Secret;
-use crate::wire::signal::IceServer;
+use crate::room::mail::RoomSettings;
+use crate::wire::signal::{IceServer, PublishLimits};
 
 mod bench;
 mod flags;
@@ -40,6 +41,10 @@ pub struct Config {
     pub certs_dir: PathBuf,
     /// STUN and TURN servers told to clients.
     pub ice_servers: Vec<IceServer>,
+    /// What rooms may have.
+    pub rooms: RoomSettings,
+    /// What participants may send.
+    pub limits: PublishLimits,
     /// How long a session outlives a WebSocket that broke.
     pub resume_grace: Duration,
     /// What `/metrics` and `/api/rooms` want to be shown; `None`: they answer loopback only.
@@ -69,6 +74,8 @@ impl Default for Config {
             tls: None,
             certs_dir: PathBuf::from("certs"),
             ice_servers: Vec::new(),
+            rooms: RoomSettings::default(),
+            limits: PublishLimits::default(),
             resume_grace: RESUME_GRACE,
             metrics_token: None,
             exempt: Vec::new(),
@@ -214,6 +221,11 @@ impl Given<'_> {
             tls: self.tls_files()?,
             certs_dir: self.one("certs_dir", PATH, path)?.unwrap_or(default.certs_dir),
             ice_servers: self.list("ice_server", ICE_SERVER, ice_server)?,
+            rooms: self.rooms(default.rooms)?,
+            limits: PublishLimits {
+                camera_bitrate: self.one("camera_bitrate", BITRATE, bitrate)?,
+                screen_bitrate: self.one("screen_bitrate", BITRATE, bitrate)?,
+            },
             resume_grace: self.one("resume_grace", SPAN, span)?.unwrap_or(default.resume_grace),
             metrics_token: self.one("metrics_token", TOKEN, token)?,
             exempt: self.list("exempt", EXEMPT, address)?,
@@ -228,6 +240,14 @@ impl Given<'_> {
             )),
             None => Ok(config),
         }
+    }
+
+    fn rooms(&self, default: RoomSettings) -> Result<RoomSettings, String> {
+        Ok(RoomSettings {
+            heard_max: self.one("microphones", COUNT, count)?.unwrap_or(default.heard_max),
+            last_n: self.one("last_n", COUNT, count)?.unwrap_or(default.last_n),
+            publishers_max: self.one("publishers", COUNT, count)?.unwrap_or(default.publishers_max),
+        })
     }
 
     fn tls_files(&self) -> Result<Option<TlsFiles>, String> {
@@ -325,6 +345,8 @@ const PATH: &str = "a path";
 const ICE_SERVER: &str = "stun:HOST:PORT, or in the file { urls = [\"turn:HOST:PORT\"], \
                           username = \"…\", credential = \"…\" }";
 const SPAN: &str = "a time from 0 to 300s, like 6, 6s or 500ms";
+const COUNT: &str = "a number from 1 to 1000";
+const BITRATE: &str = "bits a second from 50k to 100M, like 800k, 2.5M or 2500000";
 const LOG: &str = "error, warn, info, debug or trace";
 
 fn workers_takes() -> String {
@@ -367,6 +389,32 @@ fn fits(listen: SocketAddr, ip: IpAddr) -> bool {
         IpAddr::V4(_) => ip.is_ipv4(),
         IpAddr::V6(v6) => ip.is_ipv6() || v6.is_unspecified(),
     }
+}
+
+fn count(value: &Value) -> Option<usize> {
+    let count = match value {
+        Value::Integer(n) => usize::try_from(*n).ok()?,
+        value => parsed(value)?,
+    };
+    (1..=1_000).contains(&count).then_some(count)
+}
+
+/// In bit/s.
+fn bitrate(value: &Value) -> Option<u64> {
+    let rate = match value {
+        Value::Integer(n) => *n as f64,
+        Value::String(text) => {
+            let (digits, unit) = match text.as_bytes().last()? {
+                b'k' => (text.strip_suffix('k')?, 1e3),
+                b'M' => (text.strip_suffix('M')?, 1e6),
+                _ => (text.as_str(), 1.0),
+            };
+            let plain = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+            digits.parse::<f64>().ok().filter(|_| plain)? * unit
+        }
+        _ => return None,
+    };
+    (50e3..=100e6).contains(&rate).then_some(rate.round() as u64)
 }
 
 fn worker_count(value: &Value) -> Option<usize> {

@@ -22,7 +22,7 @@ use trackyard::shell::gate_loop::{self, GateSetup};
 use trackyard::shell::mailbox::{Receiver, Sender, WAKER, mailbox};
 use trackyard::shell::phase::{Phase, PhaseSwitch};
 use trackyard::shell::tls;
-use trackyard::wire::signal::{ErrorCode, ParticipantView, ServerMessage};
+use trackyard::wire::signal::{ErrorCode, ParticipantView, PublishLimits, ServerMessage};
 use tungstenite::{Message, WebSocket};
 
 /// Nothing here takes so long, unless it is broken.
@@ -64,6 +64,7 @@ impl Gate {
             listener,
             tls: tls::server_config(vec![cert.cert.der().clone()], key).unwrap(),
             config: GateConfig {
+                limits: PublishLimits::default(),
                 workers: 1,
                 ice_servers: Vec::new(),
                 resume_grace: Duration::from_secs(6),
@@ -299,7 +300,7 @@ fn pages_and_numbers_come_over_one_connection() {
     assert_eq!(status, 200);
     assert!(head.contains("connection: keep-alive") && head.contains("text/html"));
     let (_, _, body) = response(&mut stream);
-    assert_eq!(body, br#"[{"room":"x","participants":1,"viewers":0,"tracks":2}]"#);
+    assert_eq!(body, br#"[{"room":"x","participants":1,"viewers":0,"tracks":2,"causes":{}}]"#);
     write!(stream, "HEAD /healthz HTTP/1.1\r\n{HOST}\r\n").unwrap();
     let mut head = [0; 15];
     stream.read_exact(&mut head).unwrap();

@@ -1,8 +1,8 @@
 //! What is edited in answers, as text: the order of formats, credentials, streams, candidates.
 
+use trackyard::wire::bandwidth::{declared_bps, with_declared, with_limits};
 use trackyard::wire::sdp::{
-    candidates, declared_bps, in_offered_order, with_candidates_everywhere, with_declared,
-    with_ice_credentials, with_stream,
+    candidates, in_offered_order, with_candidates_everywhere, with_ice_credentials, with_stream,
 };
 
 /// They change the lines that they are for, and no others.
@@ -41,6 +41,9 @@ pub fn check(data: &[u8]) {
     assert!(added <= lines(text).filter(|l| l.starts_with("m=")).count());
     let total = declared_bps(text);
     assert!(total != Some(0) && (total.is_none() || text.contains("a=sendonly")));
+
+    let held = with_limits(text, |_, _| Some(1_000));
+    assert_eq!(with_limits(&held, |_, _| Some(1_000)), held);
 
     let found = candidates(text);
     let everywhere = with_candidates_everywhere(text);

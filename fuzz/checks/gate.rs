@@ -11,7 +11,7 @@ use trackyard::base::rng::Rng;
 use trackyard::gate::{CloseReason, ConnId, Gate, GateConfig, GateInput, GateOutput};
 use trackyard::room::mail::{Answer, IceCredentials, PeerLetter, RoomLetter, ToGate, ToWorker};
 use trackyard::wire::http::{Framing, Head, Request};
-use trackyard::wire::signal::{ErrorCode, LeaveReason, OwnTrack, ServerMessage};
+use trackyard::wire::signal::{ErrorCode, LeaveReason, OwnTrack, PublishLimits, ServerMessage};
 
 const SDP: &str = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n";
 const FRAGMENT: &str = "a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n";
@@ -115,6 +115,7 @@ enum Wants {
 impl World {
     fn new() -> World {
         let config = GateConfig {
+            limits: PublishLimits::default(),
             workers: WORKERS,
             ice_servers: Vec::new(),
             resume_grace: Duration::from_secs(6),

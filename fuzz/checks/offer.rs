@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use trackyard::base::ids::{ParticipantId, SessionId, WorkerId};
 use trackyard::base::rng::Rng;
-use trackyard::room::mail::{Address, Outgoing, PeerLetter, Role, RoomLetter, ToGate, ToWorker};
+use trackyard::room::mail::{
+    Address, Outgoing, PeerLetter, Role, RoomLetter, RoomSettings, ToGate, ToWorker,
+};
 use trackyard::wire::sdp::gate_offer;
 use trackyard::wire::sdpfrag;
+use trackyard::wire::signal::PublishLimits;
 use trackyard::worker::{Crypto, Worker, WorkerConfig};
 
 const OFFERS_MAX: usize = 4;
@@ -60,7 +63,15 @@ pub fn worker(now: Instant) -> Worker {
     static CRYPTO: OnceLock<Crypto> = OnceLock::new();
     let candidates: Vec<SocketAddr> = vec![([192, 0, 2, 1], 8443).into()];
     let crypto = CRYPTO.get_or_init(Crypto::generate).clone();
-    let config = WorkerConfig { id: WorkerId(0), workers: 1, candidates, crypto, ntp: 0 };
+    let config = WorkerConfig {
+        id: WorkerId(0),
+        workers: 1,
+        candidates,
+        crypto,
+        ntp: 0,
+        rooms: RoomSettings::default(),
+        limits: PublishLimits::default(),
+    };
     Worker::new(config, Rng::from_seed([7; 32]), now)
 }
 

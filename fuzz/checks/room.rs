@@ -3,16 +3,18 @@
 //! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use arbitrary::Arbitrary;
 use trackyard::base::ids::{ParticipantId, SessionId, TrackId, WorkerId};
+use trackyard::media::speakers::Summary;
 use trackyard::room::Rooms;
 use trackyard::room::mail::{
-    Address, Outgoing, PeerLetter, Role, RoomLetter, RoomName, SlotOffer, ToGate, ToWorker,
-    TrackLetter, TrackOffer, Update,
+    Address, Outgoing, PeerLetter, Role, RoomLetter, RoomName, RoomSettings, SlotOffer, ToGate,
+    ToWorker, TrackLetter, TrackOffer, Update,
 };
 use trackyard::wire::codec::Kind;
-use trackyard::wire::signal::{LeaveReason, ServerMessage, Source};
+use trackyard::wire::signal::{LeaveReason, ServerMessage, Source, TrackWant, Want};
 
 #[derive(Debug, Arbitrary)]
 enum Step {
@@ -45,6 +47,22 @@ enum Step {
         mid: u8,
         muted: bool,
     },
+    /// Of the room's tracks, the one of that index.
+    Want {
+        who: u8,
+        track: u8,
+        width: u16,
+        pinned: bool,
+        paused: bool,
+    },
+    Levels {
+        track: u8,
+        voiced: u16,
+        level: u8,
+    },
+    Pass {
+        millis: u16,
+    },
     Collapse,
     /// A letter of somebody who has left.
     Stale {
@@ -54,7 +72,11 @@ enum Step {
 }
 
 pub fn check(data: &[u8]) {
-    let mut world = World::default();
+    let mut world = World { now: Some(super::start()), ..World::default() };
+    if data.len() % 2 == 1 {
+        let few = RoomSettings { heard_max: 2, last_n: 2, publishers_max: 3 };
+        world.rooms = Rooms::new(few);
+    }
     for step in super::steps(data) {
         world.step(step);
     }
@@ -75,6 +97,7 @@ struct Member {
 #[derive(Default)]
 struct World {
     rooms: Rooms,
+    now: Option<Instant>,
     next: u64,
     members: BTreeMap<ParticipantId, Member>,
     gone: Vec<ParticipantId>,
@@ -104,17 +127,36 @@ impl World {
                 }
             }
             Step::Codec { track, codec } => {
-                let tracks = self.members.values().flat_map(|m| m.sends.values());
-                let track = *tracks.cycle().nth(track.into()).unwrap_or(&TrackId(1 << 40));
+                let track = self.track(track);
                 let codec = super::payload::codec_of(codec);
                 self.give(RoomLetter::TrackCodec { track, codec });
             }
             Step::Update { who, mid, muted } => {
                 if let Some(participant) = self.member(who) {
                     let mid = (mid % 10).to_string();
-                    let update = Update { mid, muted, request: Some(2) };
+                    let update = Update { mid, muted, limited: None, request: Some(2) };
                     self.give(RoomLetter::Update { participant, update });
                 }
+            }
+            Step::Want { who, track, width, pinned, paused } => {
+                let Some(participant) = self.member(who) else { return };
+                let want = Want { width, pinned, paused, ..Want::default() };
+                let wants = vec![TrackWant { track: self.track(track), want }];
+                self.give(RoomLetter::Want { participant, wants, request: Some(3) });
+            }
+            Step::Levels { track, voiced, level } => {
+                let summary = Summary { frames: 10, voiced: voiced & 0x3ff, level: level & 0x7f };
+                let track = self.track(track);
+                self.give(RoomLetter::Levels { track, summary });
+            }
+            Step::Pass { millis } => {
+                self.now = self.now.map(|now| now + Duration::from_millis(millis.into()));
+                let (name, mut out): (RoomName, _) = ("room".into(), Vec::new());
+                if let Some(now) = self.now {
+                    self.rooms.decide(&name, now, &mut out);
+                }
+                self.rooms.check_invariants();
+                self.open(out);
             }
             Step::Collapse => self.collapse(),
             Step::Stale { who, sends } => {
@@ -125,6 +167,11 @@ impl World {
                 }
             }
         }
+    }
+
+    fn track(&self, at: u8) -> TrackId {
+        let tracks = self.members.values().flat_map(|m| m.sends.values());
+        *tracks.cycle().nth(at.into()).unwrap_or(&TrackId(1 << 40))
     }
 
     fn member(&self, who: u8) -> Option<ParticipantId> {
@@ -148,7 +195,13 @@ impl World {
         let name = format!("n{}", id % 4);
         let member = Member { address, role: role.clone(), sends: BTreeMap::new() };
         self.members.insert(address.participant, member);
-        self.give(RoomLetter::Join { address, name, role, request: Some(0) });
+        let out = self.handle(RoomLetter::Join { address, name, role, request: Some(0) });
+        let refused = |letter: &Outgoing| matches!(letter, Outgoing::Gate(ToGate::Refused { .. }));
+        let is_refused = out.iter().any(refused);
+        self.open(out);
+        if is_refused {
+            self.members.remove(&address.participant);
+        }
     }
 
     fn leave(&mut self, participant: ParticipantId) {
@@ -211,13 +264,18 @@ impl World {
     fn handle(&mut self, letter: RoomLetter) -> Vec<Outgoing> {
         let mut out = Vec::new();
         let name: RoomName = "room".into();
-        self.rooms.handle(&name, letter, &mut out);
+        self.rooms.handle(&name, letter, self.now.unwrap_or_else(super::start), &mut out);
         self.rooms.check_invariants();
         out
     }
 
     fn give(&mut self, letter: RoomLetter) {
-        for letter in self.handle(letter) {
+        let out = self.handle(letter);
+        self.open(out);
+    }
+
+    fn open(&mut self, letters: Vec<Outgoing>) {
+        for letter in letters {
             match letter {
                 Outgoing::Worker(worker, ToWorker::Peer(participant, letter)) => {
                     self.peer(worker, participant, letter);
@@ -237,7 +295,14 @@ impl World {
     }
 
     fn peer(&mut self, worker: WorkerId, participant: ParticipantId, letter: PeerLetter) {
-        let PeerLetter::Assign { mid, track } = letter else { panic!("{letter:?} from a room") };
+        let (mid, track) = match letter {
+            PeerLetter::Assign { mid, seat } => (mid, seat.map(|seat| seat.track)),
+            PeerLetter::Want { mid, .. } => {
+                assert!(self.slots.contains_key(&(participant, mid)), "of a slot that is filled");
+                return;
+            }
+            letter => panic!("{letter:?} from a room"),
+        };
         if let Some(member) = self.members.get(&participant) {
             assert_eq!(worker, member.address.worker);
             assert!(member.role.subscribes());

@@ -11,12 +11,12 @@ use arbitrary::Arbitrary;
 use trackyard::base::ids::{ParticipantId, SessionId, TrackId, WorkerId};
 use trackyard::base::rng::Rng;
 use trackyard::room::mail::{
-    Address, Outgoing, PeerLetter, Role, RoomLetter, ToGate, ToWorker, TrackLetter, TrackRef,
-    Update,
+    Address, Outgoing, PeerLetter, Role, RoomLetter, RoomSettings, Seat, ToGate, ToWorker,
+    TrackLetter, TrackRef, TrackState, Update,
 };
 use trackyard::wire::codec::Kind;
 use trackyard::wire::demux::{Protocol, classify};
-use trackyard::wire::signal::{LeaveReason, Source};
+use trackyard::wire::signal::{LeaveReason, PublishLimits, Source, Want};
 use trackyard::worker::{Crypto, Worker, WorkerConfig};
 
 use client::Client;
@@ -149,6 +149,8 @@ impl World {
                 candidates: vec![server],
                 crypto: crypto.clone(),
                 ntp: 3_900_000_000 << 32,
+                rooms: RoomSettings::default(),
+                limits: PublishLimits::default(),
             };
             Worker::new(config, rng.fork(), now)
         };
@@ -237,7 +239,7 @@ impl World {
                 let Some(id) = self.who(who) else { return };
                 let mid = self.client(id).sending.as_ref().map(|s| s.mid.to_string());
                 let mid = mid.unwrap_or_default();
-                let update = Update { mid, muted, request: Some(1) };
+                let update = Update { mid, muted, limited: None, request: Some(1) };
                 let (address, room) = (address(id), "room".into());
                 self.peer(who, PeerLetter::Update { address, room, update });
             }
@@ -253,8 +255,12 @@ impl World {
                     source: Source::Camera,
                     worker: WorkerId((track % 2).into()),
                 };
-                let track = (track & 0x80 == 0).then_some(ended);
-                self.peer(who, PeerLetter::Assign { mid, track });
+                let seat = (track & 0x80 == 0).then_some(Seat {
+                    track: ended,
+                    state: TrackState::default(),
+                    want: Want::default(),
+                });
+                self.peer(who, PeerLetter::Assign { mid, seat });
             }
             Step::Track { worker, track, to, what } => {
                 let to = WorkerId(u16::from(to) % WORKERS as u16);

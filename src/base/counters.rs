@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::histogram::{Sizes, Times};
+use super::histogram::{Sizes, Times, Waits};
 
 /// Why a datagram or packet was not used. Each is one label of `trackyard_dropped_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -145,6 +145,10 @@ pub struct Counters {
     pub feedback_lost: u64,
     /// Packets sent again to subscribers.
     pub packets_resent: u64,
+    /// From when a client wanted a picture to when the first keyframe of it left; and how many of
+    /// these took over [`FIRST_FRAME_SLOW`], by what kept them last.
+    pub first_frames: Waits,
+    pub slow_first_frames: [u64; CAUSES],
     /// Times that media went to another address of a client because the present one was silent.
     pub path_moves: u64,
     /// Rooms (or all of a worker) that ended because handling them panicked.
@@ -166,6 +170,11 @@ pub struct Counters {
     pub batches_out: Sizes,
     drops: [u64; DropReason::ALL.len()],
 }
+
+/// As many causes there are for a picture to be as it is.
+pub const CAUSES: usize = 9;
+/// A first frame that takes longer is late.
+pub const FIRST_FRAME_SLOW: Duration = Duration::from_secs(1);
 
 /// What a turn of a worker's loop does, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,6 +204,17 @@ impl Stage {
 
 #[expect(clippy::indexing_slicing, reason = "a place for every reason, in their order")]
 impl Counters {
+    /// A picture's first keyframe left so long after it was wanted; `cause` is the place of what kept
+    /// it last.
+    pub fn first_frame(&mut self, took: Duration, cause: usize) {
+        self.first_frames.observe(took);
+        if took > FIRST_FRAME_SLOW
+            && let Some(count) = self.slow_first_frames.get_mut(cause)
+        {
+            *count += 1;
+        }
+    }
+
     /// Counts `n` dropped for `reason`.
     pub fn drop(&mut self, reason: DropReason, n: u64) {
         self.drops[reason as usize] += n;

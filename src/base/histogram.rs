@@ -18,8 +18,14 @@ pub const MICROS: [u64; 25] = [
 /// Bounds of numbers of things that are dealt with together.
 pub const SIZES: [u64; 12] = [1, 2, 3, 5, 8, 16, 32, 64, 128, 256, 512, 1_024];
 
+/// Bounds of waits that a person notices, in milliseconds.
+pub const MILLIS: [u64; 15] =
+    [20, 50, 100, 150, 200, 300, 400, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 10_000];
+
 /// Of times.
 pub type Times = Histogram<{ MICROS.len() }>;
+/// Of waits.
+pub type Waits = Histogram<{ MILLIS.len() }>;
 /// Of sizes of batches.
 pub type Sizes = Histogram<{ SIZES.len() }>;
 
@@ -57,6 +63,14 @@ impl Times {
         // Rounded up, so that nothing counts as shorter than it was.
         let micros = took.as_nanos().div_ceil(1_000);
         self.add(&MICROS, u64::try_from(micros).unwrap_or(u64::MAX), times);
+    }
+}
+
+impl Waits {
+    /// Somebody waited for so long; to the millisecond above.
+    pub fn observe(&mut self, waited: Duration) {
+        let millis = waited.as_micros().div_ceil(1_000);
+        self.add(&MILLIS, u64::try_from(millis).unwrap_or(u64::MAX), 1);
     }
 }
 

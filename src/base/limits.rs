@@ -63,6 +63,10 @@ pub const SOURCES_MAX: usize = 16_384;
 pub const OFFERS_PER_SESSION: Rate = Rate::per_second(40, 4);
 /// Updates (mute) of one session, each told to everybody in the room.
 pub const UPDATES_PER_SESSION: Rate = Rate::per_second(60, 10);
+/// Messages of one session about how it shows others, and tracks in one: a page says it a few times a
+/// second while it is resized.
+pub const WANTS_PER_SESSION: Rate = Rate::per_second(40, 10);
+pub const WANTS_MAX: usize = 512;
 /// TLS handshakes before established connections get their turn again, some 0.3 ms each.
 pub const TLS_HANDSHAKES_PER_TURN: usize = 8;
 /// Time for TLS handshake and first HTTP head; then for each further head.

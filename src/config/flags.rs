@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use super::bench::BenchConfig;
 
 /// Every key of [`super::Config`], by its name in the file.
-pub const KEYS: [&str; 13] = [
+pub const KEYS: [&str; 18] = [
     "listen",
     "announce",
     "workers",
@@ -14,6 +14,11 @@ pub const KEYS: [&str; 13] = [
     "key",
     "certs_dir",
     "ice_server",
+    "microphones",
+    "last_n",
+    "publishers",
+    "camera_bitrate",
+    "screen_bitrate",
     "resume_grace",
     "metrics_token",
     "exempt",
@@ -63,6 +68,24 @@ pub struct Flags {
     /// [default: none]
     #[arg(long, value_name = "URL")]
     ice_server: Vec<String>,
+    /// Microphones of one room that are forwarded at a time: of more, the loudest
+    /// [env: TRACKYARD_MICROPHONES] [default: 20]
+    #[arg(long, value_name = "N")]
+    microphones: Option<String>,
+    /// Pictures that one viewer gets at a time: pinned ones, screens and who spoke last come first
+    /// [env: TRACKYARD_LAST_N] [default: all]
+    #[arg(long, value_name = "N")]
+    last_n: Option<String>,
+    /// Participants of one room that may send [env: TRACKYARD_PUBLISHERS] [default: all]
+    #[arg(long, value_name = "N")]
+    publishers: Option<String>,
+    /// What a camera may send at most, in all its sizes together, 50k to 100M (800k, 2.5M)
+    /// [env: TRACKYARD_CAMERA_BITRATE] [default: no limit]
+    #[arg(long, value_name = "BITS/S")]
+    camera_bitrate: Option<String>,
+    /// The same of a shared screen [env: TRACKYARD_SCREEN_BITRATE] [default: no limit]
+    #[arg(long, value_name = "BITS/S")]
+    screen_bitrate: Option<String>,
     /// How long a session waits for its client to come back, 0 to 300s (6, 6s or 500ms)
     /// [env: TRACKYARD_RESUME_GRACE] [default: 6s]
     #[arg(long, value_name = "TIME")]
@@ -127,6 +150,11 @@ impl Flags {
             "key" => one(&self.key),
             "certs_dir" => one(&self.certs_dir),
             "ice_server" => self.ice_server.clone(),
+            "microphones" => one(&self.microphones),
+            "last_n" => one(&self.last_n),
+            "publishers" => one(&self.publishers),
+            "camera_bitrate" => one(&self.camera_bitrate),
+            "screen_bitrate" => one(&self.screen_bitrate),
             "resume_grace" => one(&self.resume_grace),
             "metrics_token" => one(&self.metrics_token),
             "exempt" => self.exempt.clone(),

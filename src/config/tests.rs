@@ -55,6 +55,8 @@ fn flag_over_environment_over_file() {
 #[test]
 fn every_key_from_each_place() {
     let expected = Config {
+        rooms: RoomSettings { heard_max: 5, last_n: 9, publishers_max: 50 },
+        limits: PublishLimits { camera_bitrate: Some(2_500_000), screen_bitrate: Some(800_000) },
         listen: "[::]:9000".parse().unwrap(),
         announce: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
         workers: Some(8),
@@ -75,7 +77,8 @@ fn every_key_from_each_place() {
     let flags = "--listen [::]:9000 --announce 192.0.2.1 --announce 2001:db8::1 --workers 8 \
                  --cert a.pem --key b.pem --certs-dir elsewhere --resume-grace 500ms --drain 7 \
                  --ice-server stun:stun.example.org:3478 --log trace --qr \
-                 --metrics-token 0123456789abcdef --exempt ::ffff:192.0.2.9";
+                 --metrics-token 0123456789abcdef --exempt ::ffff:192.0.2.9 --microphones 5 \
+                 --last-n 9 --publishers 50 --camera-bitrate 2.5M --screen-bitrate 800k";
     assert_eq!(load(flags, &[], "").unwrap(), expected);
     let env = [
         ("TRACKYARD_LISTEN", "[::]:9000"),
@@ -91,6 +94,11 @@ fn every_key_from_each_place() {
         ("TRACKYARD_DRAIN", "7s"),
         ("TRACKYARD_LOG", "TRACE"),
         ("TRACKYARD_QR", "true"),
+        ("TRACKYARD_MICROPHONES", "5"),
+        ("TRACKYARD_LAST_N", "9"),
+        ("TRACKYARD_PUBLISHERS", "50"),
+        ("TRACKYARD_CAMERA_BITRATE", "2500000"),
+        ("TRACKYARD_SCREEN_BITRATE", "0.8M"),
     ];
     assert_eq!(env.len(), KEYS.len());
     assert_eq!(load("", &env, "").unwrap(), expected);
@@ -98,7 +106,8 @@ fn every_key_from_each_place() {
                 cert = 'a.pem'\nkey = 'b.pem'\ncerts_dir = 'elsewhere'\n\
                 ice_server = 'stun:stun.example.org:3478'\nresume_grace = '500ms'\ndrain = 7\n\
                 log = 'trace'\nqr = true\nmetrics_token = '0123456789abcdef'\n\
-                exempt = ['192.0.2.9']";
+                exempt = ['192.0.2.9']\nmicrophones = 5\nlast_n = 9\npublishers = '50'\n\
+                camera_bitrate = 2500000\nscreen_bitrate = '800k'";
     assert_eq!(load("--config t.toml", &[], file).unwrap(), expected);
 }
 

@@ -25,6 +25,12 @@ impl Gate {
             ToGate::Answered { request, answer, .. } => self.offer_answered(now, request, answer),
             ToGate::Restarted { session, result } => self.restarted(session, result),
             ToGate::Event { to, message } => self.event(&to, message),
+            ToGate::Quality { session, slots } => self.quality(now, session, slots),
+            ToGate::Emptied { session, mid } => {
+                if let Some(session) = self.sessions.get_mut(session) {
+                    session.fares.remove(&mid);
+                }
+            }
             ToGate::Connected { session } => self.connected(session),
             ToGate::PeerGone { session, reason, why } => self.peer_gone(session, reason, why),
             ToGate::RoomEnded { sessions } => {
@@ -80,12 +86,16 @@ impl Gate {
             resumed,
             resume_grace_ms: self.config.resume_grace.as_millis() as u64,
             ice_servers: self.config.ice_servers.clone(),
+            limits: self.config.limits,
             participants: others,
             slots,
         };
         self.timers.clear(Timer::Socket(request.conn));
         self.out.push_back(GateOutput::Admit { conn: request.conn });
         self.say(request.conn, &joined);
+        if resumed {
+            self.repeat_quality(id, request.conn);
+        }
     }
 
     fn refused(
@@ -133,7 +143,7 @@ impl Gate {
                 self.refuse_resource(conn, code, &message);
                 self.end_session(id, (LeaveReason::Closed, code, "its offer was refused"));
             }
-            Asked::Offer | Asked::Update | Asked::Restart => {
+            Asked::Offer | Asked::Update | Asked::Want | Asked::Restart => {
                 if session.link == Some(conn) {
                     self.fail_socket(conn, theirs, code, message);
                 }

@@ -6,10 +6,10 @@ use std::fmt::Display;
 
 use super::{Gate, TurnedAway};
 use crate::base::counters::{Counters, DropReason, Stage};
-use crate::base::histogram::{MICROS, SIZES, Times};
+use crate::base::histogram::{MICROS, MILLIS, SIZES, Times, Waits};
 use crate::base::ids::WorkerId;
 use crate::room::mail::{Role, RoomReport};
-use crate::wire::signal::ErrorCode;
+use crate::wire::signal::{Cause, ErrorCode};
 
 /// Why a connection ended, as the shell saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +72,8 @@ pub(super) struct GateCounters {
     errors: BTreeMap<&'static str, u64>,
     joined: BTreeMap<&'static str, u64>,
     resumed: u64,
+    /// From when a client wanted a picture to when it showed it, as clients say.
+    pub rendered: Waits,
 }
 
 impl GateCounters {
@@ -202,6 +204,22 @@ fn histograms(text: &mut Text, gate: &Gate) {
             text.times("stage_seconds", &labels, times);
         }
     }
+    let help = "From when a client wanted a picture to when its first keyframe left.";
+    text.family("first_frame_seconds", "histogram", help);
+    for (index, (counters, _)) in workers() {
+        let labels = [("worker", &*index.to_string())];
+        text.waits("first_frame_seconds", &labels, &counters.first_frames);
+    }
+    text.family("slow_first_frames", "counter", "Those that took over 1 s, by what kept them.");
+    for (index, (counters, _)) in workers() {
+        for ((_, cause), count) in Cause::ALL.iter().zip(&counters.slow_first_frames) {
+            let labels = [("worker", &*index.to_string()), ("cause", cause)];
+            text.sample("slow_first_frames_total", &labels, count);
+        }
+    }
+    let help = "From when a client wanted a picture to when it was shown, as clients say.";
+    text.family("first_frame_rendered_seconds", "histogram", help);
+    text.waits("first_frame_rendered_seconds", &[], &gate.counters.rendered);
     text.family("batch_datagrams", "histogram", "Datagrams in one turn.");
     for (index, (counters, _)) in workers() {
         let sizes = [("in", &counters.batches_in), ("out", &counters.batches_out)];
@@ -243,6 +261,11 @@ fn of_gate(text: &mut Text, gate: &Gate) {
     for role in ROLES {
         let of_role = gate.sessions.iter().filter(|s| s.role.label() == role);
         text.sample("sessions", &[("role", role)], of_role.count());
+    }
+    text.family("pictures", "gauge", "Pictures in viewers' slots, by why they are as they are.");
+    let causes = gate.causes(gate.sessions.iter());
+    for ((_, cause), count) in Cause::ALL.iter().zip(causes) {
+        text.sample("pictures", &[("cause", cause)], count);
     }
     text.family("sessions_joined", "counter", "Sessions that entered a room.");
     for role in ROLES {
@@ -291,6 +314,11 @@ impl Text {
     fn times(&mut self, name: &str, labels: &[(&str, &str)], times: &Times) {
         let bounds = MICROS.iter().map(|micros| (*micros as f64 / 1e6).to_string());
         self.histogram(name, labels, bounds, times.cumulated(), times.sum() as f64 / 1e6);
+    }
+
+    fn waits(&mut self, name: &str, labels: &[(&str, &str)], waits: &Waits) {
+        let bounds = MILLIS.iter().map(|millis| (*millis as f64 / 1e3).to_string());
+        self.histogram(name, labels, bounds, waits.cumulated(), waits.sum() as f64 / 1e3);
     }
 
     fn histogram(

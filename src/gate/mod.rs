@@ -22,6 +22,7 @@ mod assets;
 mod census;
 mod letters;
 mod metrics;
+mod quality;
 mod refusals;
 mod requests;
 mod routes;
@@ -44,7 +45,7 @@ use crate::base::rng::Rng;
 use crate::base::secret::Secret;
 use crate::room::mail::{ToGate, ToWorker};
 use crate::wire::http::{Request, Response};
-use crate::wire::signal::{ErrorCode, IceServer, ServerMessage};
+use crate::wire::signal::{ErrorCode, IceServer, PublishLimits, ServerMessage};
 
 use assets::Assets;
 pub use census::Census;
@@ -67,6 +68,8 @@ pub struct GateConfig {
     pub workers: usize,
     /// Handed to every client.
     pub ice_servers: Vec<IceServer>,
+    /// What each client may send, which it is told.
+    pub limits: PublishLimits,
     /// How long a session outlives its WebSocket. Longer keeps ghosts in the roster, shorter
     /// makes a client on a bad network join anew.
     pub resume_grace: Duration,

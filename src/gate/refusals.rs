@@ -15,7 +15,10 @@ pub(super) fn refusal(code: ErrorCode, detail: &str) -> Response {
         ErrorCode::RateLimited => 429,
         ErrorCode::ForeignOrigin => 403,
         ErrorCode::Internal => 500,
-        ErrorCode::RoomFull | ErrorCode::ServerBusy | ErrorCode::Shutdown => 503,
+        ErrorCode::RoomFull
+        | ErrorCode::TooManyPublishers
+        | ErrorCode::ServerBusy
+        | ErrorCode::Shutdown => 503,
         _ => 400,
     };
     let response = cors(Response::problem(status, code, detail));

@@ -33,6 +33,7 @@ pub(super) enum Asked {
     Resume,
     Offer,
     Update,
+    Want,
     /// WHIP/WHEP ICE restart.
     Restart,
 }
@@ -106,7 +107,7 @@ impl Gate {
         let role = self.sessions.get(request.session).map(|s| s.role.clone());
         let is_participant = role == Some(Role::Participant);
         match request.asked {
-            Asked::Offer | Asked::Update if is_participant => {
+            Asked::Offer | Asked::Update | Asked::Want if is_participant => {
                 self.answered(Some(number));
                 self.fail_socket(request.conn, request.id, ErrorCode::Internal, why);
                 self.send_queued_offer(now, request.session);

@@ -5,7 +5,6 @@ use std::time::Instant;
 use super::refusals::{cors, refusal};
 use super::whip::Protocol;
 use super::{ConnId, Gate};
-use crate::room::mail::RoomReport;
 use crate::wire::http::{Head, Request, Response, percent_decode, switching_protocols};
 use crate::wire::names::{NAME_RULE, room_name};
 use crate::wire::signal::ErrorCode;
@@ -46,12 +45,12 @@ impl Gate {
             },
             ["signal"] => self.signal(now, conn, &request.head),
             _ if path == "*" && method == "OPTIONS" => Err(Response::empty(204)),
-            _ => Err(self.read_only(conn, &request.head, &segments)),
+            _ => Err(self.read_only(now, conn, &request.head, &segments)),
         }
     }
 
     /// What only GET and HEAD are for.
-    fn read_only(&self, conn: ConnId, head: &Head, segments: &[&str]) -> Response {
+    fn read_only(&self, now: Instant, conn: ConnId, head: &Head, segments: &[&str]) -> Response {
         let is_get = ["GET", "HEAD"].contains(&head.method.as_str());
         let give = |response: &dyn Fn() -> Response| match is_get {
             true => response(),
@@ -59,11 +58,12 @@ impl Gate {
         };
         match segments {
             ["healthz"] => give(&|| self.health()),
-            ["metrics"] | ["api", "rooms"] => give(&|| match self.check_operator(conn, head) {
-                Ok(()) if segments == ["metrics"] => self.metrics(),
-                Ok(()) => self.rooms(),
-                Err(response) => response,
-            }),
+            ["metrics"] | ["api", "rooms"] | ["api", "rooms", _] => {
+                give(&|| match self.check_operator(conn, head) {
+                    Ok(()) => self.observe(segments, now),
+                    Err(response) => response,
+                })
+            }
             [""] => give(&|| self.file("index.html", head)),
             ["r", room] => give(&|| match percent_decode(room) {
                 None => refusal(ErrorCode::BadRequest, "a percent escape is broken"),
@@ -128,11 +128,19 @@ impl Gate {
             .with("Cache-Control", "no-store")
     }
 
+    /// What operators look at.
     #[expect(clippy::expect_used, reason = "plain structs serialise")]
-    fn rooms(&self) -> Response {
-        let mut rooms: Vec<&RoomReport> = self.reports.rooms().collect();
-        rooms.sort_by(|a, b| a.room.cmp(&b.room));
-        let body = serde_json::to_vec(&rooms).expect("plain structs serialise");
+    fn observe(&self, segments: &[&str], now: Instant) -> Response {
+        let body = match segments {
+            ["api", "rooms"] => {
+                Some(serde_json::to_vec(&self.room_views()).expect("plain structs serialise"))
+            }
+            ["api", "rooms", room] => percent_decode(room)
+                .and_then(|room| self.room_detail(&room, now))
+                .map(|room| room.to_string().into_bytes()),
+            _ => return self.metrics(),
+        };
+        let Some(body) = body else { return not_found() };
         Response::new(200, "application/json", body).with("Cache-Control", "no-store")
     }
 

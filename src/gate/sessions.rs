@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::quality::Fare;
 use super::refusals::refusal;
 use super::requests::{Asked, Request};
 use super::whip::Resource;
@@ -36,6 +37,9 @@ pub(super) struct Session {
     pub offer_queued: Option<QueuedOffer>,
     pub offers: Bucket,
     pub updates: Bucket,
+    pub wants: Bucket,
+    /// How its slots fare, by mid.
+    pub fares: BTreeMap<String, Fare>,
     /// For WHIP and WHEP.
     pub resource: Option<Resource>,
 }
@@ -181,6 +185,8 @@ impl Gate {
             offer_queued: None,
             offers: Bucket::default(),
             updates: Bucket::default(),
+            wants: Bucket::default(),
+            fares: BTreeMap::new(),
             resource: newcomer.resource,
         };
         let (room, name, role) = (session.room.clone(), session.name.clone(), session.role.clone());

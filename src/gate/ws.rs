@@ -13,7 +13,8 @@ use crate::room::mail::{PeerLetter, Role, RoomLetter, ToWorker, Update};
 use crate::wire::http::Response;
 use crate::wire::names::{NAME_RULE, display_name, room_name};
 use crate::wire::signal::{
-    self, ClientMessage, ErrorCode, LeaveReason, RequestId, ServerMessage, TrackDescription,
+    self, ClientMessage, ErrorCode, LeaveReason, Limited, RequestId, ServerMessage,
+    TrackDescription,
 };
 
 /// A client that makes so many errors in a row does not understand us, and is closed.
@@ -30,9 +31,9 @@ pub(super) struct Socket {
 }
 
 /// Why a message was refused.
-type Refusal = (ErrorCode, String);
+pub(super) type Refusal = (ErrorCode, String);
 
-fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refusal> {
+pub(super) fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refusal> {
     Err((code, message.into()))
 }
 
@@ -131,7 +132,11 @@ impl Gate {
             ClientMessage::Resume { session } => self.resume(now, conn, id, &session),
             ClientMessage::Offer { sdp, tracks } => self.offer(now, conn, id, sdp, tracks),
             ClientMessage::Candidate { candidate, .. } => self.candidate(conn, id, &candidate),
-            ClientMessage::Update { mid, muted } => self.update(now, conn, id, mid, muted),
+            ClientMessage::Update { mid, muted, limited } => {
+                self.update(now, conn, id, (mid, muted, limited))
+            }
+            ClientMessage::Want { tracks } => self.want(now, conn, id, tracks),
+            ClientMessage::Rendered { ms, .. } => self.rendered(conn, id, ms),
             ClientMessage::Leave => self.leave(conn, id),
             ClientMessage::Ping => {
                 self.joined(conn)?;
@@ -146,7 +151,7 @@ impl Gate {
     }
 
     /// The session of a client that was told `joined`.
-    fn joined(&self, conn: ConnId) -> Result<&Session, Refusal> {
+    pub(super) fn joined(&self, conn: ConnId) -> Result<&Session, Refusal> {
         match self.session_of(conn) {
             Some(session) if session.caught_up => Ok(session),
             Some(_) => refuse(ErrorCode::NotJoined, "wait for \"joined\" first"),
@@ -155,7 +160,7 @@ impl Gate {
     }
 
     /// As [`Gate::joined`], for what goes on to a worker.
-    fn joined_for_request(&self, conn: ConnId) -> Result<&Session, Refusal> {
+    pub(super) fn joined_for_request(&self, conn: ConnId) -> Result<&Session, Refusal> {
         let session = self.joined(conn)?;
         if session.requests.len() >= REQUESTS_PER_SESSION_MAX {
             return refuse(ErrorCode::ServerBusy, "too many requests wait for answers");
@@ -345,8 +350,7 @@ impl Gate {
         now: Instant,
         conn: ConnId,
         id: Option<RequestId>,
-        mid: String,
-        muted: bool,
+        (mid, muted, limited): (String, bool, Option<Limited>),
     ) -> Result<(), Refusal> {
         let session = self.joined_for_request(conn)?;
         let (address, room, session) = (session.address, session.room.clone(), session.id);
@@ -355,7 +359,8 @@ impl Gate {
             return refuse(ErrorCode::RateLimited, "too many updates; wait a second");
         }
         let request = self.ask(now, Request { session, conn, id, asked: Asked::Update });
-        let update = PeerLetter::Update { address, room, update: Update { mid, muted, request } };
+        let update =
+            PeerLetter::Update { address, room, update: Update { mid, muted, limited, request } };
         self.post(address.worker, ToWorker::Peer(address.participant, update));
         Ok(())
     }

@@ -1,5 +1,6 @@
-//! Which track sits in which slot: everybody gets everybody's tracks, in the order in which they
-//! were published, as long as there are slots that can carry them. A track that sits stays.
+//! Which track sits in which slot: everybody gets everybody's tracks, as long as there are slots that
+//! can carry them. Where there are fewer, those come first that the member pinned, then screens, who
+//! had the word last, and those that were published first. A track that is to stay keeps its slot.
 
 #![expect(
     clippy::indexing_slicing,
@@ -7,59 +8,112 @@
     reason = "places in the tables were found in the same call, and what a slot holds exists"
 )]
 
-use super::mail::{Outgoing, PeerLetter, Role, ToGate, ToWorker, TrackLetter, TrackRef};
-use super::members::{Member, Room, Track};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::mail::{Outgoing, PeerLetter, Role, Seat, ToGate, ToWorker, TrackLetter, TrackRef};
+use super::members::{Member, Room, Slot, Track};
 use crate::base::ids::{ParticipantId, TrackId, WorkerId};
 use crate::wire::codec::Kind;
-use crate::wire::signal::{ErrorCode, MissingSlots, ServerMessage};
+use crate::wire::signal::{ErrorCode, MissingSlots, ServerMessage, Source};
 
-/// What becomes of a track that a member wants and has in no slot.
-enum Place {
-    Slot(usize),
-    /// All slots that could carry it are taken, or there is none of its kind yet.
-    Missing,
-    /// There are slots of its kind, and none can carry its codec.
-    Unsupported,
+/// The tracks of a room by kind, as places in its table: what is to be in slots first comes first.
+struct Order {
+    audio: Vec<usize>,
+    video: Vec<usize>,
 }
 
 impl Room {
     /// Brings every member's slots up to date.
     pub(super) fn assign_all(&mut self, out: &mut Vec<Outgoing>) {
+        let order = self.order();
         for at in 0..self.members.len() {
-            self.assign_at(at, out);
+            self.assign_at(at, &order, out);
         }
     }
 
     /// Brings one member's slots up to date.
     pub(super) fn assign(&mut self, participant: ParticipantId, out: &mut Vec<Outgoing>) {
         if let Some(at) = self.members.iter().position(|m| m.address.participant == participant) {
-            self.assign_at(at, out);
+            self.assign_at(at, &self.order(), out);
         }
     }
 
-    fn assign_at(&mut self, at: usize, out: &mut Vec<Outgoing>) {
+    /// Of sound, all that is heard. Of pictures screens, those who had the word last, and then those
+    /// that came first; what is muted comes last.
+    fn order(&self) -> Order {
+        let spoke: BTreeMap<ParticipantId, u64> =
+            self.members.iter().map(|m| (m.address.participant, m.spoke)).collect();
+        let of = |kind| move |&at: &usize| self.tracks[at].kind == kind;
+        let audio = (0..self.tracks.len()).filter(of(Kind::Audio));
+        let audio = audio.filter(|&at| self.tracks[at].heard).collect();
+        let mut video: Vec<usize> = (0..self.tracks.len()).filter(of(Kind::Video)).collect();
+        video.sort_by_key(|&at| {
+            let track = &self.tracks[at];
+            let spoke = spoke.get(&track.publisher).copied().unwrap_or(0);
+            (track.muted, track.source != Source::Screen, Reverse(spoke), at)
+        });
+        Order { audio, video }
+    }
+
+    fn assign_at(&mut self, at: usize, order: &Order, out: &mut Vec<Outgoing>) {
         if !self.members[at].role.subscribes() {
             return;
         }
-        self.vacate(at, out);
-        let mut missing = MissingSlots::default();
-        for index in 0..self.tracks.len() {
+        let audio = self.fill(at, Kind::Audio, order.audio.clone(), usize::MAX, out);
+        let mut video = order.video.clone();
+        let member = &self.members[at];
+        if !member.wants.is_empty() {
+            video.sort_by_key(|&place| {
+                let want = member.want(self.tracks[place].id);
+                (!want.pinned, !want.is_seen())
+            });
+        }
+        let video = self.fill(at, Kind::Video, video, self.settings.last_n, out);
+        self.tell_slots(at, MissingSlots { audio, video }, out);
+    }
+
+    /// Sees to it that the first of these tracks that a member wants, and can have, are in its slots,
+    /// and nothing else of that kind; at most so many. How many of these found no slot.
+    fn fill(
+        &mut self,
+        at: usize,
+        kind: Kind,
+        order: Vec<usize>,
+        most: usize,
+        out: &mut Vec<Outgoing>,
+    ) -> usize {
+        let slots = self.members[at].slots.iter().filter(|s| s.kind == kind).count();
+        let mut chosen = Vec::new();
+        let mut missing = 0;
+        for index in order {
             let (member, track) = (&self.members[at], &self.tracks[index]);
-            let (id, kind) = (track.id, track.kind);
-            let sits = member.slots.iter().any(|s| s.track == Some(id));
-            if sits || !self.wants(member, track) {
+            if !self.wants(member, track) {
                 continue;
             }
-            match place(member, track) {
-                Place::Slot(slot) => self.put(at, slot, Some(id), out),
-                Place::Unsupported => self.refuse(at, index, out),
-                Place::Missing => match kind {
-                    Kind::Audio => missing.audio += 1,
-                    Kind::Video => missing.video += 1,
-                },
+            let mut of_kind = member.slots.iter().filter(|s| s.kind == kind);
+            if slots > 0 && !of_kind.any(|slot| carries(&slot.codecs, track)) {
+                self.refuse(at, index, out);
+            } else if chosen.len() < slots.min(most) {
+                chosen.push(index);
+            } else if chosen.len() + missing < most {
+                missing += 1;
             }
         }
-        self.tell_slots(at, missing, out);
+        self.vacate(at, kind, &chosen, out);
+        for index in chosen {
+            let (member, track) = (&self.members[at], &self.tracks[index]);
+            if member.slots.iter().any(|s| s.track == Some(track.id)) {
+                continue;
+            }
+            let is_free = |s: &Slot| s.kind == kind && s.track.is_none();
+            let fits = |s: &Slot| is_free(s) && carries(&s.codecs, track);
+            match member.slots.iter().position(fits) {
+                Some(slot) => self.put(at, slot, Some(track.id), out),
+                None => missing += 1,
+            }
+        }
+        missing
     }
 
     /// Whether a member is to see a track.
@@ -75,14 +129,16 @@ impl Room {
         }
     }
 
-    /// Empties slots whose track turned out to come in a codec that they cannot carry.
-    fn vacate(&mut self, at: usize, out: &mut Vec<Outgoing>) {
+    /// Empties slots of a kind whose track is none of these, or turned out to come in a codec that
+    /// they cannot carry.
+    fn vacate(&mut self, at: usize, kind: Kind, chosen: &[usize], out: &mut Vec<Outgoing>) {
         for slot in 0..self.members[at].slots.len() {
-            let Some(id) = self.members[at].slots[slot].track else {
+            let place = &self.members[at].slots[slot];
+            let Some(id) = place.track.filter(|_| place.kind == kind) else {
                 continue;
             };
-            let track = self.tracks.iter().find(|t| t.id == id).expect("a slot's track exists");
-            if !carries(&self.members[at].slots[slot].codecs, track) {
+            let track = chosen.iter().map(|&index| &self.tracks[index]).find(|t| t.id == id);
+            if !track.is_some_and(|track| carries(&place.codecs, track)) {
                 self.put(at, slot, None, out);
             }
         }
@@ -106,13 +162,18 @@ impl Room {
         let mid = place.mid.clone();
         if let Some(old) = old {
             self.hold(old, address.worker, -1, out);
+            self.lower_demand(old, self.members[at].want(old));
         }
-        let track = track.map(|id| {
+        let seat = track.map(|id| {
+            let want = self.members[at].want(id);
             self.hold(id, address.worker, 1, out);
+            self.raise_demand(id, want);
             let track = self.tracks.iter().find(|t| t.id == id).expect("only tracks of the room");
-            TrackRef { id, kind: track.kind, source: track.source, worker: track.worker }
+            let state = self.state_of(track);
+            let Track { kind, source, worker, .. } = *track;
+            Seat { track: TrackRef { id, kind, source, worker }, state, want }
         });
-        let letter = ToWorker::Peer(address.participant, PeerLetter::Assign { mid, track });
+        let letter = ToWorker::Peer(address.participant, PeerLetter::Assign { mid, seat });
         out.push(Outgoing::Worker(address.worker, letter));
     }
 
@@ -159,26 +220,7 @@ impl Room {
     }
 }
 
-fn place(member: &Member, track: &Track) -> Place {
-    let mut of_kind =
-        member.slots.iter().enumerate().filter(|(_, s)| s.kind == track.kind).peekable();
-    if of_kind.peek().is_none() {
-        return Place::Missing;
-    }
-    let mut able = of_kind.filter(|(_, s)| carries(&s.codecs, track)).peekable();
-    if able.peek().is_none() {
-        return Place::Unsupported;
-    }
-    match able.find(|(_, s)| s.track.is_none()) {
-        Some((slot, _)) => Place::Slot(slot),
-        None => Place::Missing,
-    }
-}
-
 /// Whether a slot with these codecs can carry the track; one whose codec is not known yet, all can.
 fn carries(codecs: &[crate::wire::codec::Codec], track: &Track) -> bool {
     track.codec.is_none_or(|sent| codecs.iter().any(|c| c.accepts(sent) > 0))
 }
-
-#[cfg(test)]
-mod tests;

@@ -13,10 +13,11 @@ use std::time::Instant;
 use crate::base::counters::Counters;
 use crate::base::ids::{ParticipantId, SessionId, TrackId, WorkerId};
 use crate::media::batch::PacketBatch;
+use crate::media::speakers::{HEARD_MAX, Summary};
 use crate::wire::codec::{Codec, Kind};
 use crate::wire::signal::{
-    ErrorCode, LeaveReason, OwnTrack, ParticipantView, RequestId, ServerMessage, SlotView, Source,
-    TrackDescription,
+    ErrorCode, LeaveReason, Limited, OwnTrack, ParticipantView, RequestId, ServerMessage,
+    SlotQuality, SlotView, Source, TrackDescription, TrackWant, Want,
 };
 
 /// A room's name, checked by [`crate::room::room_name`]; shared because every letter carries it.
@@ -136,6 +137,10 @@ pub enum RoomLetter {
     TrackCodec { track: TrackId, codec: Codec },
     /// The participant muted or unmuted a track; answered by `ok` or an error.
     Update { participant: ParticipantId, update: Update },
+    /// How a participant shows tracks of others; answered by `ok`.
+    Want { participant: ParticipantId, wants: Vec<TrackWant>, request: Option<RequestId> },
+    /// What was heard of a microphone.
+    Levels { track: TrackId, summary: Summary },
 }
 
 /// What a participant says of what it sends on `mid`.
@@ -143,6 +148,8 @@ pub enum RoomLetter {
 pub struct Update {
     pub mid: String,
     pub muted: bool,
+    /// `None`: as before.
+    pub limited: Option<Limited>,
     pub request: Option<RequestId>,
 }
 
@@ -184,7 +191,9 @@ pub enum PeerLetter {
     /// this and offers reach the room through the peer's worker, so they arrive as they were sent.
     Update { address: Address, room: RoomName, update: Update },
     /// Put a track into a slot, or nothing.
-    Assign { mid: String, track: Option<TrackRef> },
+    Assign { mid: String, seat: Option<Seat> },
+    /// The client shows what sits in a slot differently.
+    Want { mid: String, want: Want },
     /// End the peer.
     Close,
 }
@@ -199,13 +208,32 @@ pub struct TrackRef {
     pub worker: WorkerId,
 }
 
-/// To a track, at its publisher's worker.
+/// A track in a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seat {
+    pub track: TrackRef,
+    pub state: TrackState,
+    pub want: Want,
+}
+
+/// What a room knows of a track that its subscribers' workers go by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TrackState {
+    /// Whom it shows speaks, or spoke last.
+    pub speaking: bool,
+    pub muted: bool,
+    pub limited: Limited,
+}
+
+/// To a track, at its publisher's worker or that of subscribers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrackLetter {
     /// That worker has subscribers now (or no longer): relay to it.
     Relay { to: WorkerId, wanted: bool },
     /// A subscriber needs a keyframe of that encoding.
     RequestKeyframe { encoding: u8 },
+    /// It changed. At every worker that has subscribers.
+    State(TrackState),
 }
 
 /// From a worker to the gate.
@@ -227,6 +255,10 @@ pub enum ToGate {
     Restarted { session: SessionId, result: Result<IceCredentials, String> },
     /// One event for several sessions.
     Event { to: Vec<SessionId>, message: ServerMessage },
+    /// How a subscriber's slots fare from now on; those that did not change are left out.
+    Quality { session: SessionId, slots: Vec<SlotQuality> },
+    /// What was said of that slot is no longer so: its track left it.
+    Emptied { session: SessionId, mid: String },
     /// The transport came up.
     Connected { session: SessionId },
     /// The peer ended by itself (closed by the other side, ICE lost, or broken).
@@ -255,6 +287,23 @@ pub struct IceCredentials {
     pub pwd: String,
     /// As `candidate:…` values (RFC 8839 §5.1).
     pub candidates: Vec<String>,
+}
+
+/// What rooms may have and do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomSettings {
+    /// Microphones of one room that are forwarded at a time: of more, the loudest.
+    pub heard_max: usize,
+    /// Pictures that one viewer gets at a time.
+    pub last_n: usize,
+    /// Participants of one room that may send.
+    pub publishers_max: usize,
+}
+
+impl Default for RoomSettings {
+    fn default() -> RoomSettings {
+        RoomSettings { heard_max: HEARD_MAX, last_n: usize::MAX, publishers_max: usize::MAX }
+    }
 }
 
 /// A room as `GET /api/rooms` shows it.

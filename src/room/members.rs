@@ -7,24 +7,35 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use super::mail::{
-    Address, Outgoing, Role, RoomLetter, RoomReport, SlotOffer, ToGate, TrackOffer, Update,
+    Address, Outgoing, Role, RoomLetter, RoomReport, RoomSettings, SlotOffer, ToGate, TrackOffer,
 };
+use super::voices::Spoken;
+use super::wants::Demand;
 use crate::base::ids::{ParticipantId, SessionId, TrackId, WorkerId};
+use crate::media::speakers::Speakers;
 use crate::wire::codec::{Codec, Kind};
 use crate::wire::signal::{
-    ErrorCode, LeaveReason, MissingSlots, ParticipantView, RequestId, ServerMessage, SlotView,
-    Source, TrackView,
+    ErrorCode, LeaveReason, Limited, MissingSlots, ParticipantView, RequestId, ServerMessage,
+    SlotView, Source, TrackView, Want,
 };
 
 /// A room. Members and tracks keep the order in which they came.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Room {
+    pub(super) settings: RoomSettings,
     pub(super) members: Vec<Member>,
     pub(super) tracks: Vec<Track>,
     /// How many slots of each worker hold a track: the publisher's worker relays to those with any.
     pub(super) holders: BTreeMap<(TrackId, WorkerId), usize>,
+    pub(super) speakers: Speakers,
+    /// Who speaks, as everybody was told; and how often somebody got the word.
+    pub(super) spoken: Spoken,
+    pub(super) turns: u64,
+    /// Tracks that are seen at another size than their publishers were told.
+    pub(super) demands: Vec<TrackId>,
 }
 
 /// One who is in the room.
@@ -34,6 +45,11 @@ pub(super) struct Member {
     pub name: String,
     pub role: Role,
     pub slots: Vec<Slot>,
+    /// How it shows tracks of others, as far as it said so.
+    pub wants: BTreeMap<TrackId, Want>,
+    /// It speaks, or was the last who had the word; and its last turn in having it.
+    pub speaks: bool,
+    pub spoke: u64,
     /// Tracks of which this member was told that no slot can carry them.
     pub unsupported: BTreeSet<TrackId>,
     /// What the member was last told.
@@ -60,18 +76,51 @@ pub(super) struct Track {
     pub kind: Kind,
     pub source: Source,
     pub muted: bool,
+    pub limited: Limited,
     /// Known once its first packet came.
     pub codec: Option<Codec>,
+    /// It is sound, and forwarded.
+    pub heard: bool,
+    /// The largest at which it is shown, and what its publisher was told of that.
+    pub demand: Demand,
+    pub told_demand: Option<Demand>,
 }
 
 impl Track {
-    fn view(&self) -> TrackView {
+    pub(super) fn view(&self) -> TrackView {
         TrackView { id: self.id, kind: self.kind, source: self.source, muted: self.muted }
     }
 }
 
 impl Room {
-    pub(super) fn handle(&mut self, letter: RoomLetter, out: &mut Vec<Outgoing>) {
+    pub(super) fn new(settings: RoomSettings) -> Room {
+        Room {
+            settings,
+            members: Vec::new(),
+            tracks: Vec::new(),
+            holders: BTreeMap::new(),
+            speakers: Speakers::new(settings.heard_max),
+            spoken: Spoken::default(),
+            turns: 0,
+            demands: Vec::new(),
+        }
+    }
+
+    /// Takes one letter, and does what is due.
+    pub(super) fn handle(&mut self, now: Instant, letter: RoomLetter, out: &mut Vec<Outgoing>) {
+        self.open(now, letter, out);
+        self.settle(now, out);
+    }
+
+    /// Does what is due.
+    pub(super) fn settle(&mut self, now: Instant, out: &mut Vec<Outgoing>) {
+        if self.deadline().is_some_and(|at| at <= now) && self.listen(now, out) {
+            self.assign_all(out);
+        }
+        self.tell_demands(out);
+    }
+
+    fn open(&mut self, now: Instant, letter: RoomLetter, out: &mut Vec<Outgoing>) {
         match letter {
             RoomLetter::Join { address, name, role, request } => {
                 self.join(address, name, role, request, out);
@@ -79,9 +128,11 @@ impl Room {
             RoomLetter::Resume { participant, request } => {
                 self.greet(participant, request, true, out)
             }
-            RoomLetter::Leave { participant, reason } => self.leave(participant, reason, out),
+            RoomLetter::Leave { participant, reason } => {
+                self.leave(participant, reason, now, out);
+            }
             RoomLetter::Negotiated { participant, fresh, tracks, slots } => {
-                self.negotiated(participant, fresh, tracks, slots, out);
+                self.negotiated(participant, fresh, (tracks, slots), now, out);
             }
             RoomLetter::Collapse => debug_assert!(false, "a room cannot end itself"),
             RoomLetter::TrackCodec { track, codec } => {
@@ -90,7 +141,13 @@ impl Room {
                     self.assign_all(out);
                 }
             }
-            RoomLetter::Update { participant, update } => self.update(participant, update, out),
+            RoomLetter::Update { participant, update } => {
+                self.update(participant, update, now, out);
+            }
+            RoomLetter::Want { participant, wants, request } => {
+                self.want(participant, wants, request, out);
+            }
+            RoomLetter::Levels { track, summary } => self.speakers.report(track, summary, now),
         }
     }
 
@@ -111,6 +168,9 @@ impl Room {
             name,
             role,
             slots: Vec::new(),
+            wants: BTreeMap::new(),
+            speaks: false,
+            spoke: 0,
             unsupported: BTreeSet::new(),
             told: Default::default(),
         });
@@ -139,12 +199,16 @@ impl Room {
         };
         let slots = member.slot_views();
         member.told = (slots.clone(), member.told.1);
-        let session = member.address.session;
+        let (session, is_participant) = (member.address.session, member.role == Role::Participant);
         out.push(Outgoing::Gate(ToGate::Joined { session, request, others, slots, resumed }));
         if resumed {
             // What is missing is only in `slots` messages: say it again.
             member.told = Default::default();
             self.assign(participant, out);
+            self.repeat_demands(participant, out);
+        }
+        if is_participant && self.has_speakers() {
+            self.say_speakers(vec![session], out);
         }
     }
 
@@ -160,7 +224,13 @@ impl Room {
             .collect()
     }
 
-    fn leave(&mut self, participant: ParticipantId, reason: LeaveReason, out: &mut Vec<Outgoing>) {
+    fn leave(
+        &mut self,
+        participant: ParticipantId,
+        reason: LeaveReason,
+        now: Instant,
+        out: &mut Vec<Outgoing>,
+    ) {
         let Some(at) = self.members.iter().position(|m| m.address.participant == participant)
         else {
             return;
@@ -171,7 +241,7 @@ impl Room {
         let member = self.members.remove(at);
         let tracks: Vec<TrackId> = self.tracks_of(participant).map(|t| t.id).collect();
         for track in tracks {
-            self.remove_track(track, out);
+            self.remove_track(track, now, out);
         }
         if !matches!(member.role, Role::Whep { .. }) {
             self.tell_others(
@@ -187,8 +257,8 @@ impl Room {
         &mut self,
         participant: ParticipantId,
         fresh: bool,
-        tracks: Vec<TrackOffer>,
-        slots: Vec<SlotOffer>,
+        (tracks, slots): (Vec<TrackOffer>, Vec<SlotOffer>),
+        now: Instant,
         out: &mut Vec<Outgoing>,
     ) {
         let Some(at) = self.members.iter().position(|m| m.address.participant == participant)
@@ -201,12 +271,20 @@ impl Room {
         let gone: Vec<TrackId> =
             self.tracks_of(participant).map(|t| t.id).filter(|id| !kept.contains(id)).collect();
         for track in gone {
-            self.remove_track(track, out);
+            self.remove_track(track, now, out);
             self.tell_others(participant, ServerMessage::TrackRemoved { participant, track }, out);
         }
-        for offer in tracks {
-            self.set_track(participant, worker, offer, out);
+        if self.may_publish(participant) {
+            for offer in tracks {
+                self.set_track(participant, worker, offer, now, out);
+            }
+        } else if !tracks.is_empty() {
+            let message = format!("at most {} may send here", self.settings.publishers_max);
+            let (session, code) = (self.members[at].address.session, ErrorCode::TooManyPublishers);
+            let request = None;
+            out.push(Outgoing::Gate(ToGate::Refused { session, request, code, message }));
         }
+        self.listen(now, out);
         self.assign_all(out);
     }
 
@@ -242,84 +320,13 @@ impl Room {
             .collect();
     }
 
-    fn set_track(
-        &mut self,
-        publisher: ParticipantId,
-        worker: WorkerId,
-        offer: TrackOffer,
+    /// One event to every WebSocket member but the one it is about.
+    pub(super) fn tell_others(
+        &self,
+        except: ParticipantId,
+        message: ServerMessage,
         out: &mut Vec<Outgoing>,
     ) {
-        let message = match self.tracks.iter_mut().find(|t| t.id == offer.id) {
-            Some(track) => {
-                if (track.source, track.muted) == (offer.source, offer.muted) {
-                    return;
-                }
-                (track.source, track.muted) = (offer.source, offer.muted);
-                ServerMessage::TrackUpdated { participant: publisher, track: track.view() }
-            }
-            None => {
-                let track = Track {
-                    id: offer.id,
-                    publisher,
-                    worker,
-                    mid: offer.mid,
-                    kind: offer.kind,
-                    source: offer.source,
-                    muted: offer.muted,
-                    codec: None,
-                };
-                let view = track.view();
-                self.tracks.push(track);
-                ServerMessage::TrackAdded { participant: publisher, track: view }
-            }
-        };
-        self.tell_others(publisher, message, out);
-    }
-
-    /// Takes a track out of the room and out of every slot. Telling is the caller's.
-    fn remove_track(&mut self, track: TrackId, out: &mut Vec<Outgoing>) {
-        for at in 0..self.members.len() {
-            self.members[at].unsupported.remove(&track);
-            for slot in 0..self.members[at].slots.len() {
-                if self.members[at].slots[slot].track == Some(track) {
-                    self.put(at, slot, None, out);
-                }
-            }
-        }
-        self.tracks.retain(|t| t.id != track);
-    }
-
-    fn update(&mut self, participant: ParticipantId, update: Update, out: &mut Vec<Outgoing>) {
-        let Update { mid, muted, request } = update;
-        let Some(member) = self.member(participant) else {
-            return;
-        };
-        let session = member.address.session;
-        let track = self.tracks.iter_mut().find(|t| t.publisher == participant && t.mid == mid);
-        let Some(track) = track else {
-            let message = format!("nothing is sent on mid {mid:?}");
-            let code = ErrorCode::UnknownMid;
-            out.push(Outgoing::Gate(ToGate::Refused { session, request, code, message }));
-            return;
-        };
-        let changed = track.muted != muted;
-        track.muted = muted;
-        let view = track.view();
-        if let Some(id) = request {
-            let message = ServerMessage::Ok { id };
-            out.push(Outgoing::Gate(ToGate::Event { to: vec![session], message }));
-        }
-        if changed {
-            self.tell_others(
-                participant,
-                ServerMessage::TrackUpdated { participant, track: view },
-                out,
-            );
-        }
-    }
-
-    /// One event to every WebSocket member but the one it is about.
-    fn tell_others(&self, except: ParticipantId, message: ServerMessage, out: &mut Vec<Outgoing>) {
         let to: Vec<SessionId> = self
             .members
             .iter()
@@ -335,7 +342,7 @@ impl Room {
         self.members.iter().find(|m| m.address.participant == participant)
     }
 
-    fn tracks_of(&self, participant: ParticipantId) -> impl Iterator<Item = &Track> {
+    pub(super) fn tracks_of(&self, participant: ParticipantId) -> impl Iterator<Item = &Track> {
         self.tracks.iter().filter(move |t| t.publisher == participant)
     }
 
@@ -371,17 +378,32 @@ impl Room {
                 assert_eq!(track.kind, slot.kind);
                 assert_ne!(track.publisher, member.address.participant, "nobody sees themselves");
                 assert!(seen.insert(id), "one slot a track and member");
+                assert!(
+                    track.kind == Kind::Video || track.heard,
+                    "only what is heard is in a slot"
+                );
                 *holders.entry((id, member.address.worker)).or_default() += 1;
             }
         }
         assert_eq!(holders, self.holders);
         for track in &self.tracks {
             assert!(self.member(track.publisher).is_some(), "a track's publisher is here");
+            assert_eq!(
+                track.told_demand.filter(|_| track.kind == Kind::Video),
+                Some(track.demand).filter(|_| track.kind == Kind::Video)
+            );
         }
+        let heard = self.tracks.iter().filter(|t| t.source == Source::Microphone && t.heard);
+        assert!(heard.count() <= self.settings.heard_max);
     }
 }
 
 impl Member {
+    /// How it shows a track.
+    pub(super) fn want(&self, track: TrackId) -> Want {
+        self.wants.get(&track).copied().unwrap_or_default()
+    }
+
     pub(super) fn slot_views(&self) -> Vec<SlotView> {
         self.slots.iter().map(|s| SlotView { mid: s.mid.clone(), track: s.track }).collect()
     }

@@ -15,38 +15,95 @@
 pub mod assign;
 pub mod mail;
 pub mod members;
+mod tracks;
+mod voices;
+mod wants;
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use crate::base::limits::{ROOM_MEMBERS_MAX, ROOMS_MAX};
 use crate::wire::signal::ErrorCode;
-use mail::{Outgoing, PeerLetter, RoomLetter, RoomName, RoomReport, ToGate, ToWorker};
+use mail::{
+    Outgoing, PeerLetter, Role, RoomLetter, RoomName, RoomReport, RoomSettings, ToGate, ToWorker,
+};
 use members::Room;
 
 /// The rooms whose home is one worker. Created on first join, removed when empty.
 #[derive(Debug, Default)]
 pub struct Rooms {
+    settings: RoomSettings,
     rooms: BTreeMap<RoomName, Room>,
+    /// When rooms have something to decide by themselves, and which.
+    due: BTreeSet<(Instant, RoomName)>,
 }
 
 impl Rooms {
+    /// No room yet; all will be like this.
+    pub fn new(settings: RoomSettings) -> Rooms {
+        Rooms { settings, ..Rooms::default() }
+    }
+
     /// Takes one letter; what follows from it is appended to `out`. A letter for a room that has
     /// ended meanwhile needs no answer: whoever wrote it is gone too.
-    pub fn handle(&mut self, name: &RoomName, letter: RoomLetter, out: &mut Vec<Outgoing>) {
+    pub fn handle(
+        &mut self,
+        name: &RoomName,
+        letter: RoomLetter,
+        now: Instant,
+        out: &mut Vec<Outgoing>,
+    ) {
         let letter = match letter {
             RoomLetter::Join { .. } => self.admit(name, letter, out),
             RoomLetter::Collapse => return self.collapse(name, out),
             letter => Some(letter),
         };
         let (Some(letter), Some(room)) = (letter, self.rooms.get_mut(name)) else { return };
-        room.handle(letter, out);
-        if room.is_empty() {
+        let due = room.deadline();
+        room.handle(now, letter, out);
+        self.settle(name, due);
+    }
+
+    /// The next time that [`Rooms::decide`] has something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// The room that is due first, if one is by `now`.
+    pub fn due(&self, now: Instant) -> Option<RoomName> {
+        self.due.first().filter(|(at, _)| *at <= now).map(|(_, name)| name.clone())
+    }
+
+    /// Does what is due in a room.
+    pub fn decide(&mut self, name: &RoomName, now: Instant, out: &mut Vec<Outgoing>) {
+        let Some(room) = self.rooms.get_mut(name) else { return };
+        let due = room.deadline();
+        room.settle(now, out);
+        self.settle(name, due);
+    }
+
+    /// Something was done in a room whose deadline was `before`.
+    fn settle(&mut self, name: &RoomName, before: Option<Instant>) {
+        let Some(room) = self.rooms.get(name) else { return };
+        let (is_empty, after) = (room.is_empty(), room.deadline());
+        let after = after.filter(|_| !is_empty);
+        if before != after {
+            if let Some(before) = before {
+                self.due.remove(&(before, name.clone()));
+            }
+            self.due.extend(after.map(|at| (at, name.clone())));
+        }
+        if is_empty {
             self.rooms.remove(name);
         }
     }
 
     /// Ends a room without trusting its tables.
     fn collapse(&mut self, name: &RoomName, out: &mut Vec<Outgoing>) {
+        self.due.retain(|(_, due)| due != name);
         let Some(room) = self.rooms.remove(name) else { return };
         let mut sessions = Vec::new();
         for address in room.addresses() {
@@ -64,7 +121,7 @@ impl Rooms {
         join: RoomLetter,
         out: &mut Vec<Outgoing>,
     ) -> Option<RoomLetter> {
-        let RoomLetter::Join { address, request, .. } = &join else {
+        let RoomLetter::Join { address, request, role, .. } = &join else {
             return Some(join);
         };
         let full = self.rooms.get(name).is_some_and(|r| r.members() >= ROOM_MEMBERS_MAX);
@@ -72,8 +129,14 @@ impl Rooms {
             (ErrorCode::RoomFull, format!("at most {ROOM_MEMBERS_MAX} in a room"))
         } else if !self.rooms.contains_key(name) && self.rooms.len() >= ROOMS_MAX {
             (ErrorCode::ServerBusy, format!("at most {ROOMS_MAX} rooms"))
+        } else if *role == Role::Whip
+            && self.rooms.get(name).is_some_and(|r| !r.has_place_to_publish())
+        {
+            let most = self.settings.publishers_max;
+            (ErrorCode::TooManyPublishers, format!("at most {most} may send here"))
         } else {
-            self.rooms.entry(name.clone()).or_default();
+            let settings = self.settings;
+            self.rooms.entry(name.clone()).or_insert_with(|| Room::new(settings));
             return Some(join);
         };
         let (session, request) = (address.session, *request);
@@ -107,5 +170,8 @@ impl Rooms {
             assert!(!room.is_empty(), "an empty room is removed");
             room.check_invariants();
         }
+        let due =
+            self.rooms.iter().filter_map(|(name, room)| Some((room.deadline()?, name.clone())));
+        assert_eq!(due.collect::<BTreeSet<_>>(), self.due, "each room's deadline, and no other");
     }
 }

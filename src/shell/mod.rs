@@ -224,6 +224,7 @@ impl Parts {
         let gate_config = GateConfig {
             workers: boxes.len(),
             ice_servers: config.ice_servers.clone(),
+            limits: config.limits,
             resume_grace: config.resume_grace,
             metrics_token: config.metrics_token.clone(),
             exempt: config.exempt.clone(),
@@ -240,6 +241,8 @@ impl Parts {
                     candidates: self.candidates.clone(),
                     crypto: crypto.clone(),
                     ntp,
+                    rooms: config.rooms,
+                    limits: config.limits,
                 },
                 rng: self.rng.fork(),
                 udp,

@@ -9,6 +9,7 @@
     clippy::string_slice
 )]
 
+pub mod bandwidth;
 pub mod bits;
 pub mod chunked;
 pub mod codec;

@@ -22,8 +22,18 @@
 //! | `{"type":"offer","id":2,"sdp":"v=0…","tracks":[{"mid":"0","source":"camera","muted":false}]}` | `answer` | full SDP; `tracks` names what each sending mid is |
 //! | `{"type":"candidate","candidate":"candidate:1 1 udp …","mid":"0"}` | | trickle ICE (RFC 8838); an empty `candidate` ends |
 //! | `{"type":"update","id":3,"mid":"0","muted":true}` | `ok` | a track of one's own is muted or not; while it is, nothing of it is forwarded |
+//! | `{"type":"update","mid":"0","muted":false,"limited":"cpu"}` | `ok` | the same, and what keeps it from being sent better: `none`, `cpu` or `bandwidth` |
+//! | `{"type":"want","id":6,"tracks":[{"track":"t-aaaaaaaaaaad","width":320,"height":180},{"track":"t-aaaaaaaaaaae","width":1280,"height":720,"pinned":true,"max_fps":15},{"track":"t-aaaaaaaaaaaf","width":0,"height":0,"paused":true}]}` | `ok` | how these tracks of others are shown, in physical pixels, from now on; of the rest it holds what was said before, or all that there is |
+//! | `{"type":"rendered","track":"t-aaaaaaaaaaad","ms":240}` | | its first picture was shown so long after it got its slot |
 //! | `{"type":"leave","id":4}` | `ok` | leave at once; the server closes with 1000 |
 //! | `{"type":"ping","id":5}` | `pong` | is anybody there |
+//!
+//! Which of a room's tracks a client gets when it has fewer slots than there are: those that it
+//! pinned, screens, who had the word last, and then those that came first. Of microphones only the
+//! loudest are in slots once there are more than a room forwards.
+//!
+//! `joined` also has `limits` where the server sets any: `camera_bitrate` and `screen_bitrate`, in
+//! bit/s of all encodings of such a track together.
 //!
 //! `source` is one of `camera`, `microphone`, `screen`, `screen_audio`. Left out of `tracks`, a
 //! mid is a camera or a microphone by its kind.
@@ -45,15 +55,24 @@
 //! | `{"type":"track_removed","participant":"p-aaaaaaaaaaac","track":"t-aaaaaaaaaaad"}` | |
 //! | `{"type":"track_error","track":"t-aaaaaaaaaaad","code":"codec_unsupported","message":"sent as AV1, which this client did not offer to receive"}` | that track cannot be shown here |
 //! | `{"type":"slots","slots":[{"mid":"2","track":"t-aaaaaaaaaaad"},{"mid":"3","track":null}],"missing":{"audio":0,"video":1}}` | all slots as they are now, and how many more the room's tracks need |
+//! | `{"type":"quality","slots":[{"mid":"2","track":"t-aaaaaaaaaaad","cause":"downlink","paused":true}]}` | how these slots fare from now on, and why: see [`Cause`]; of one that is paused nothing is sent |
+//! | `{"type":"demand","tracks":[{"track":"t-aaaaaaaaaaad","width":640,"height":360}]}` | the largest at which anybody shows these tracks of one's own; larger ones need not be sent, and none at 0 |
+//! | `{"type":"speakers","dominant":"p-aaaaaaaaaaac","speaking":["p-aaaaaaaaaaac"]}` | who has the word (`null` before anybody had it), and who speaks now |
 //! | `{"type":"ok","id":3}` | |
 //! | `{"type":"pong","id":5}` | |
 //! | `{"type":"error","code":"not_joined","message":"join a room first","id":2}` | see [`ErrorCode`] |
 //! | `{"type":"closing","reason":"shutdown"}` | the server ends this session; a close frame follows |
 
+mod errors;
+mod quality;
+
 use serde::{Deserialize, Serialize};
 
 use super::codec::Kind;
 use crate::base::ids::{ParticipantId, TrackId};
+
+pub use errors::ErrorCode;
+pub use quality::{Cause, Limited, PublishLimits, SlotQuality, TrackDemand, TrackWant, Want};
 
 /// A request's number, chosen by the client.
 pub type RequestId = u64;
@@ -121,6 +140,15 @@ pub enum ClientMessage {
     Update {
         mid: String,
         muted: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limited: Option<Limited>,
+    },
+    Want {
+        tracks: Vec<TrackWant>,
+    },
+    Rendered {
+        track: TrackId,
+        ms: u32,
     },
     Leave,
     Ping,
@@ -163,7 +191,8 @@ impl Request {
                 return Err(fail(id, ErrorCode::BadMessage, "\"type\" is missing".into()));
             }
         };
-        let known = ["join", "resume", "offer", "candidate", "update", "leave", "ping"];
+        let known =
+            ["join", "resume", "offer", "candidate", "update", "want", "rendered", "leave", "ping"];
         if !known.contains(&kind.as_str()) {
             let shown: String = kind.chars().take(32).collect();
             return Err(fail(
@@ -175,99 +204,6 @@ impl Request {
         match serde_json::from_value(value) {
             Ok(message) => Ok(Request { id, message }),
             Err(e) => Err(fail(id, ErrorCode::BadMessage, format!("{kind}: {e}"))),
-        }
-    }
-}
-
-/// Stable error codes. In HTTP they are the last part of a problem's `type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorCode {
-    /// Not JSON.
-    BadJson,
-    /// JSON, but a field is missing or takes something else.
-    BadMessage,
-    /// A `type` that is not in the table.
-    UnknownType,
-    /// Over the limit of one message; the connection closes with 1009.
-    TooLarge,
-    /// Something other than `join` or `resume` came first.
-    NotJoined,
-    /// `join` or `resume` for the second time.
-    AlreadyJoined,
-    /// A room or display name that is empty, too long, or has control characters.
-    BadName,
-    /// `resume` for a session that is gone; `join` again.
-    SessionGone,
-    /// The room has as many members as it may.
-    RoomFull,
-    /// The session description was refused; `message` says why.
-    BadSdp,
-    /// A mid that this client does not send on.
-    UnknownMid,
-    /// A candidate that is not `candidate:…` (RFC 8839 §5.1).
-    BadCandidate,
-    /// As many sessions or rooms as there may be, or a queue inside is full.
-    ServerBusy,
-    /// Too many sessions of one address, or too many requests of one session, in too little time;
-    /// again in a second.
-    RateLimited,
-    /// The server is ending.
-    Shutdown,
-    /// Something broke on our side; the session ends, and may join again.
-    Internal,
-    /// A track's codec was not offered by this receiver.
-    CodecUnsupported,
-    /// HTTP: no such resource.
-    NotFound,
-    /// HTTP: another method is needed.
-    MethodNotAllowed,
-    /// HTTP: another content type is needed.
-    UnsupportedMediaType,
-    /// HTTP: `If-Match` is missing.
-    PreconditionRequired,
-    /// HTTP: `If-Match` names another ICE session.
-    PreconditionFailed,
-    /// HTTP or WebSocket: a page of another origin.
-    ForeignOrigin,
-    /// HTTP: not a well-formed request.
-    BadRequest,
-    /// HTTP: a token is needed.
-    Unauthorized,
-    /// HTTP: not for clients from there.
-    Forbidden,
-}
-
-impl ErrorCode {
-    /// The code as it stands in JSON and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ErrorCode::BadJson => "bad_json",
-            ErrorCode::BadMessage => "bad_message",
-            ErrorCode::UnknownType => "unknown_type",
-            ErrorCode::TooLarge => "too_large",
-            ErrorCode::NotJoined => "not_joined",
-            ErrorCode::AlreadyJoined => "already_joined",
-            ErrorCode::BadName => "bad_name",
-            ErrorCode::SessionGone => "session_gone",
-            ErrorCode::RoomFull => "room_full",
-            ErrorCode::BadSdp => "bad_sdp",
-            ErrorCode::UnknownMid => "unknown_mid",
-            ErrorCode::BadCandidate => "bad_candidate",
-            ErrorCode::ServerBusy => "server_busy",
-            ErrorCode::RateLimited => "rate_limited",
-            ErrorCode::Shutdown => "shutdown",
-            ErrorCode::Internal => "internal",
-            ErrorCode::CodecUnsupported => "codec_unsupported",
-            ErrorCode::NotFound => "not_found",
-            ErrorCode::MethodNotAllowed => "method_not_allowed",
-            ErrorCode::UnsupportedMediaType => "unsupported_media_type",
-            ErrorCode::PreconditionRequired => "precondition_required",
-            ErrorCode::PreconditionFailed => "precondition_failed",
-            ErrorCode::ForeignOrigin => "foreign_origin",
-            ErrorCode::BadRequest => "bad_request",
-            ErrorCode::Unauthorized => "unauthorized",
-            ErrorCode::Forbidden => "forbidden",
         }
     }
 }
@@ -321,6 +257,10 @@ pub struct OwnTrack {
     pub track: TrackId,
 }
 
+fn is_unlimited(limits: &PublishLimits) -> bool {
+    *limits == PublishLimits::default()
+}
+
 /// Why a participant is no longer in the room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -346,6 +286,8 @@ pub enum ServerMessage {
         resumed: bool,
         resume_grace_ms: u64,
         ice_servers: Vec<IceServer>,
+        #[serde(default, skip_serializing_if = "is_unlimited")]
+        limits: PublishLimits,
         participants: Vec<ParticipantView>,
         slots: Vec<SlotView>,
     },
@@ -386,6 +328,16 @@ pub enum ServerMessage {
     Slots {
         slots: Vec<SlotView>,
         missing: MissingSlots,
+    },
+    Quality {
+        slots: Vec<SlotQuality>,
+    },
+    Demand {
+        tracks: Vec<TrackDemand>,
+    },
+    Speakers {
+        dominant: Option<ParticipantId>,
+        speaking: Vec<ParticipantId>,
     },
     Ok {
         id: RequestId,
@@ -433,7 +385,7 @@ mod tests {
     #[test]
     fn every_client_example_parses() {
         let examples = examples("//! # From the client");
-        assert_eq!(examples.len(), 7);
+        assert_eq!(examples.len(), 10);
         for text in examples {
             let request = Request::parse(&text).unwrap_or_else(|e| panic!("{text}: {e:?}"));
             let back = serde_json::to_string(&request.message).unwrap();
@@ -444,7 +396,7 @@ mod tests {
     #[test]
     fn every_server_example_is_what_we_write() {
         let examples = examples("//! # From the server");
-        assert_eq!(examples.len(), 14);
+        assert_eq!(examples.len(), 17);
         for text in examples {
             let message: ServerMessage =
                 serde_json::from_str(&text).unwrap_or_else(|e| panic!("{text}: {e}"));

@@ -12,8 +12,9 @@ use super::forward::Visit;
 use super::guard::AtWork;
 use super::mux::PeerKey;
 use super::peer::Peer;
+use super::quality::Seen;
 use super::slot::Slot;
-use super::tracks::Tracks;
+use super::tracks::{Track, Tracks};
 use super::{Timer, Worker};
 use crate::base::bitrate::Bitrate;
 use crate::base::ids::TrackId;
@@ -23,9 +24,9 @@ use crate::media::encoding::Choice;
 use crate::media::estimate::{Bound, Estimator, Probe};
 use crate::media::pacer::{PACE, Pacer};
 use crate::media::transport_cc::Signal;
-use crate::room::mail::TrackRef;
+use crate::room::mail::{Outgoing, ToGate, TrackRef};
 use crate::wire::codec::Kind;
-use crate::wire::signal::Source;
+use crate::wire::signal::{SlotQuality, Source};
 
 /// One peer's.
 #[derive(Debug)]
@@ -153,13 +154,19 @@ impl Worker {
                 track.measure(now, &mut self.steps);
             }
         }
-        let (goal, again) = peer.spend(&self.tracks, &self.no_ladder, now);
+        let Spent { goal, again, is_busy, has_paused, news } =
+            peer.spend(&self.tracks, &self.no_ladder, now);
         let downlink = &mut peer.downlink;
-        let flows = std::mem::take(&mut downlink.left_bytes) > 0;
+        // Of what is paused nothing flows, and it would be for ever if nobody probed.
+        let flows = std::mem::take(&mut downlink.left_bytes) > 0 || has_paused;
         let deadline = downlink.estimator.deadline().filter(|_| flows);
         let goal = goal.map(|goal| goal + downlink.sound).filter(|_| flows);
-        let next = flows.then_some(now + ALLOCATION_INTERVAL);
+        let next = (flows || is_busy).then_some(now + ALLOCATION_INTERVAL);
         let next = [again, deadline, next].into_iter().flatten().min();
+        if !news.is_empty() {
+            let session = peer.address.session;
+            self.letters.push(Outgoing::Gate(ToGate::Quality { session, slots: news }));
+        }
         if let Some(goal) = goal {
             self.probe(key, goal, now);
         }
@@ -251,55 +258,49 @@ impl Worker {
     }
 }
 
+/// What came of spending a path.
+struct Spent {
+    /// The budget with which some slot would get more.
+    goal: Option<Bitrate>,
+    /// When to spend it anew even if nothing changes.
+    again: Option<Instant>,
+    /// Something is shown, or would be with more budget.
+    is_busy: bool,
+    /// Something waits for more budget, and so for a probe.
+    has_paused: bool,
+    /// What the client is to be told of its slots.
+    news: Vec<SlotQuality>,
+}
+
 impl Peer {
-    /// Spends its path on its slots. Gives the budget with which one of them would get more, and when
-    /// to spend it anew even if nothing changes.
-    fn spend(
-        &mut self,
-        tracks: &Tracks,
-        no_ladder: &Ladder,
-        now: Instant,
-    ) -> (Option<Bitrate>, Option<Instant>) {
+    /// Spends its path on its slots.
+    fn spend(&mut self, tracks: &Tracks, no_ladder: &Ladder, now: Instant) -> Spent {
         let Peer { slots, downlink, .. } = self;
-        let mut budget = downlink.budget(now);
         let mut demands = recycle(std::mem::take(&mut downlink.demands));
         let is_video = |slot: &&Slot| slot.agreed.kind == Kind::Video;
-        demands.extend(slots.iter().filter(is_video).map(|slot| {
-            let track = slot.track.and_then(|track| tracks.get(track.id));
-            Demand {
-                track: track.map_or(TrackId(0), |track| track.id),
-                source: track.map_or(Source::Camera, |track| track.source),
-                ladder: track.map_or(no_ladder, |track| &track.ladder),
-                pinned: false,
-                speaking: false,
-                paused: false,
-                asked: Size { width: u16::MAX, height: u16::MAX },
-                fps_max: None,
-            }
-        }));
-        let firsts = demands.iter().filter_map(|demand| demand.ladder.steps().first());
-        let least: Bitrate = firsts.map(|step| step.rate).sum();
-        let unproved = least.min(UNPROVED_MAX).scale(RAISABLE);
-        if budget < unproved {
-            budget = unproved;
-            downlink.allocator.confirm(budget);
-        }
+        let track_of = |slot: &Slot| slot.track.and_then(|track| tracks.get(track.id));
+        let wanted = slots.iter().filter(is_video);
+        demands.extend(wanted.map(|slot| demand(slot, track_of(slot), no_ladder)));
+        let budget = downlink.budget(&demands, now);
         let allocation = downlink.allocator.allocate(budget, &demands, now);
-        let (chosen, again) = (allocation.total, allocation.again);
+        let (chosen, mut again) = (allocation.total, allocation.again);
         let beyond = (chosen > downlink.estimator.estimate()).then(|| chosen.scale(RAISABLE));
         let goal = allocation.next.max(beyond);
         let video = slots.iter_mut().filter(|slot| slot.agreed.kind == Kind::Video);
-        for ((given, demand), slot) in allocation.slots.iter().zip(&demands).zip(video) {
-            match given.choice {
+        let (mut is_busy, mut has_paused, mut news) = (false, false, Vec::new());
+        for ((outcome, demand), slot) in allocation.slots.iter().zip(&demands).zip(video) {
+            match outcome.choice {
                 Given::Step(at) => slot.choose(demand.ladder.steps().get(at).map(Choice::of)),
                 // It may begin before this is asked again.
-                Given::Paused(PauseReason::NothingSent) => {}
-                // Who sees it is not told yet why a picture stands still, so none does.
-                Given::Paused(PauseReason::AllocatorLimit) => {
-                    slot.choose(demand.ladder.steps().first().map(Choice::of));
-                }
-                Given::Paused(PauseReason::PausedByViewer) => slot.choose(None),
+                Given::Paused(PauseReason::NothingSent) => slot.await_any(),
+                Given::Paused(_) => slot.choose(None),
             }
+            is_busy |= matches!(outcome.choice, Given::Step(_));
+            has_paused |= outcome.choice == Given::Paused(PauseReason::AllocatorLimit);
+            let seen = Seen { track: track_of(slot), demand, outcome: *outcome, budget };
+            let (told, later) = seen.judge(slot, now);
+            news.extend(told);
+            again = [again, later].into_iter().flatten().min();
         }
         let estimator = &downlink.estimator;
         log::trace!(
@@ -312,7 +313,22 @@ impl Peer {
         downlink.demands = recycle(demands);
         downlink.allocated = Some(now);
         downlink.set_pace(chosen);
-        (goal, again)
+        Spent { goal, again, is_busy: is_busy || has_paused, has_paused, news }
+    }
+}
+
+/// What a slot's viewer wants of its track.
+fn demand<'a>(slot: &Slot, track: Option<&'a Track>, no_ladder: &'a Ladder) -> Demand<'a> {
+    let want = slot.want;
+    Demand {
+        track: track.map_or(TrackId(0), |track| track.id),
+        source: track.map_or(Source::Camera, |track| track.source),
+        ladder: track.map_or(no_ladder, |track| &track.ladder),
+        pinned: want.pinned,
+        speaking: track.is_some_and(|track| track.state.speaking),
+        paused: want.paused,
+        asked: Size { width: want.width, height: want.height },
+        fps_max: want.max_fps,
     }
 }
 
@@ -324,15 +340,25 @@ impl Downlink {
         self.pacer.set_rate(self.estimator.estimate().scale(PACE).max(chosen).max(least));
     }
 
-    /// What may be spent on pictures.
-    fn budget(&mut self, now: Instant) -> Bitrate {
+    /// What may be spent on pictures. As long as the path never was full, the least of all, though
+    /// nobody knows whether that fits.
+    fn budget(&mut self, demands: &[Demand<'_>], now: Instant) -> Bitrate {
         if let Some(since) = self.allocated.map(|at| now.saturating_duration_since(at))
             && since >= ALLOCATION_INTERVAL / 2
         {
             let fresh = Bitrate::of(std::mem::take(&mut self.sound_bytes), since);
             self.sound = self.sound.scale(1.0 - SOUND_WEIGHT) + fresh.scale(SOUND_WEIGHT);
         }
-        self.estimator.estimate() - self.sound
+        let known = self.estimator.estimate() - self.sound;
+        let seen = demands.iter().filter(|d| !d.paused && d.asked.area() > 0);
+        let firsts = seen.filter_map(|demand| demand.ladder.steps().first());
+        let least: Bitrate = firsts.map(|step| step.rate).sum();
+        let unproved = least.min(UNPROVED_MAX).scale(RAISABLE);
+        if self.is_proved || known >= unproved {
+            return known;
+        }
+        self.allocator.confirm(unproved);
+        unproved
     }
 }
 

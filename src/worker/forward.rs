@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::guard::AtWork;
 use super::mux::PeerKey;
+use super::peer::Peer;
 use super::slot::Line;
 use super::tracks::{Origin, TrackKey};
 use super::{Datagram, Timer, Worker};
@@ -17,9 +18,13 @@ use crate::base::ids::TrackId;
 use crate::base::limits::{
     ALLOCATION_INTERVAL, DATAGRAM_OUT_BYTES_MAX, ENCODINGS_MAX, FLUSH_BYTES,
 };
-use crate::media::packet::Packet;
+use crate::media::packet::{Head, Packet};
 use crate::room::mail::{Outgoing, RoomLetter, ToWorker, TrackLetter, TrackRef};
 use crate::wire::codec::Kind;
+
+/// Between two reports of what a microphone hears. Shorter is more letters; longer shows a new
+/// speaker later.
+const LEVELS_INTERVAL: Duration = Duration::from_millis(60);
 
 /// One slot that gets one track's packets of this turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +57,9 @@ impl Worker {
             // There was nobody to ask before there was a stream.
             self.ask_publisher((id, encoding), now);
         }
+        if codec.kind() == Kind::Audio {
+            self.hear(id, &packet.head, now);
+        }
         if news && let Some(local) = self.tracks.local(id) {
             let peer = &self.peers[local.peer.0];
             let letter =
@@ -62,6 +70,26 @@ impl Worker {
             self.counters.drop(DropReason::Oversize, 1);
         } else if !self.tracks.push(id, &packet) {
             self.counters.drop(DropReason::TrackFull, 1);
+        }
+    }
+
+    /// A packet of sound says how loud it is: its room hears of voices in it.
+    fn hear(&mut self, id: TrackId, head: &Head, now: Instant) {
+        let Some(local) = self.tracks.local(id) else { return };
+        let (Some(levels), Some(level)) = (&mut local.levels, head.extensions.audio_level) else {
+            return;
+        };
+        levels.packet(head.timestamp, level & 0x7f, level & 0x80 != 0);
+        let due = |at| now.saturating_duration_since(at) >= LEVELS_INTERVAL;
+        if !local.told_levels.is_none_or(due) {
+            return;
+        }
+        local.told_levels = Some(now);
+        if let Some(summary) = levels.take(now) {
+            let Peer { room, address, .. } = &self.peers[local.peer.0];
+            let letter = RoomLetter::Levels { track: id, summary };
+            let letter = ToWorker::Room(room.clone(), letter);
+            self.letters.push(Outgoing::Worker(address.home, letter));
         }
     }
 

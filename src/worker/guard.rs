@@ -103,12 +103,21 @@ mod tests {
     use super::*;
     use crate::base::ids::{ParticipantId, SessionId, WorkerId};
     use crate::base::rng::Rng;
-    use crate::room::mail::{Address, PeerLetter, Role, ToGate};
+    use crate::room::mail::{Address, PeerLetter, Role, RoomSettings, ToGate};
+    use crate::wire::signal::PublishLimits;
 
     fn worker(now: Instant) -> Worker {
         let candidates: Vec<SocketAddr> = vec!["127.0.0.1:9".parse().unwrap()];
         let crypto = Crypto::generate();
-        let config = WorkerConfig { id: WorkerId(0), workers: 1, candidates, crypto, ntp: 0 };
+        let config = WorkerConfig {
+            id: WorkerId(0),
+            workers: 1,
+            candidates,
+            crypto,
+            ntp: 0,
+            rooms: RoomSettings::default(),
+            limits: PublishLimits::default(),
+        };
         Worker::new(config, Rng::from_seed([1; 32]), now)
     }
 

@@ -403,6 +403,8 @@ impl Worker {
             self.deadlines.set(Timer::Silence(key), now + PUBLISHER_SILENCE_MAX);
         }
         self.letters.push(Outgoing::Gate(ToGate::Connected { session }));
+        // Nothing could have come before.
+        peer.slots.iter_mut().for_each(|slot| slot.since = now);
         let slots = peer.slots.iter_mut();
         let waiting: Vec<_> = slots.filter_map(|s| s.track.zip(s.ask(now))).collect();
         for (track, encoding) in waiting {

@@ -14,7 +14,8 @@ use crate::base::counters::DropReason;
 use crate::base::ids::{ParticipantId, TrackId};
 use crate::base::limits::ENCODINGS_MAX;
 use crate::room::mail::{
-    HandedDatagram, Outgoing, PeerLetter, RoomLetter, ToGate, ToWorker, TrackLetter, TrackRef,
+    HandedDatagram, Outgoing, PeerLetter, RoomLetter, Seat, ToGate, ToWorker, TrackLetter,
+    TrackState,
 };
 use crate::wire::codec::Kind;
 use crate::wire::signal::LeaveReason;
@@ -64,12 +65,14 @@ impl Worker {
         match letter {
             ToWorker::Room(name, letter) => {
                 self.at_work = AtWork::Room(name.clone());
-                self.rooms.handle(&name, letter, &mut self.letters);
+                self.rooms.handle(&name, letter, now, &mut self.letters);
+                self.await_rooms();
             }
             ToWorker::Peer(participant, letter) => self.open_for_peer(participant, letter, now),
             ToWorker::Track(id, TrackLetter::RequestKeyframe { encoding }) => {
                 self.want_own_keyframe((id, encoding), now);
             }
+            ToWorker::Track(id, TrackLetter::State(state)) => self.set_state(id, state, now),
             ToWorker::Track(id, TrackLetter::Relay { to, wanted }) => {
                 let Some(local) = self.tracks.local(id) else {
                     return;
@@ -134,9 +137,18 @@ impl Worker {
                 let letter = ToWorker::Room(room, RoomLetter::Update { participant, update });
                 self.letters.push(Outgoing::Worker(address.home, letter));
             }
-            PeerLetter::Assign { mid, track } => {
+            PeerLetter::Assign { mid, seat } => {
                 if let Some(key) = self.by_participant.get(&participant) {
-                    self.assign(*key, &mid, track, now);
+                    self.assign(*key, &mid, seat, now);
+                }
+            }
+            PeerLetter::Want { mid, want } => {
+                if let Some(key) = self.by_participant.get(&participant).copied() {
+                    let mut slots = self.peers[key.0].slots.iter_mut();
+                    if let Some(slot) = slots.find(|s| s.agreed.name == mid) {
+                        slot.set_want(want, now);
+                        self.will_allocate(key, now);
+                    }
                 }
             }
             PeerLetter::Close => {
@@ -158,7 +170,34 @@ impl Worker {
         }
     }
 
-    fn assign(&mut self, key: PeerKey, mid: &str, track: Option<TrackRef>, now: Instant) {
+    /// A room says how a track stands that peers of this worker receive.
+    fn set_state(&mut self, id: TrackId, state: TrackState, now: Instant) {
+        let Some(track) = self.tracks.get_mut(id) else { return };
+        track.state = state;
+        let subscribers = track.subscribers.clone();
+        for (key, _) in subscribers {
+            self.will_allocate(key, now);
+        }
+    }
+
+    /// The timer for what rooms decide by themselves.
+    fn await_rooms(&mut self) {
+        match self.rooms.deadline() {
+            Some(at) => self.deadlines.set(Timer::Rooms, at),
+            None => self.deadlines.clear(Timer::Rooms),
+        }
+    }
+
+    /// Lets each room decide that is due.
+    pub(super) fn decide(&mut self, now: Instant) {
+        while let Some(name) = self.rooms.due(now) {
+            self.at_work = AtWork::Room(name.clone());
+            self.rooms.decide(&name, now, &mut self.letters);
+        }
+        self.await_rooms();
+    }
+
+    fn assign(&mut self, key: PeerKey, mid: &str, seat: Option<Seat>, now: Instant) {
         self.at_work = AtWork::Peer(key);
         let peer = &mut self.peers[key.0];
         let connected = peer.connected;
@@ -167,13 +206,22 @@ impl Worker {
         };
         let place = (key, slot.agreed.line);
         let old = slot.track;
-        slot.assign(track);
+        let was_told = slot.told.is_some();
+        slot.assign(seat.as_ref(), now);
         let asks = if connected { slot.ask(now) } else { None };
         if let Some(old) = old {
             self.tracks.unsubscribe(old.id, place);
         }
-        let Some(track) = track else { return };
+        if was_told {
+            let session = self.peers[key.0].address.session;
+            let letter = ToGate::Emptied { session, mid: mid.to_owned() };
+            self.letters.push(Outgoing::Gate(letter));
+        }
+        let Some(Seat { track, state, .. }) = seat else { return };
         self.tracks.subscribe(track, self.config.id, place);
+        if let Some(track) = self.tracks.get_mut(track.id) {
+            track.state = state;
+        }
         if let Some(encoding) = asks {
             self.want_keyframe(track, encoding, now);
         }

@@ -30,6 +30,7 @@ mod mux;
 mod negotiate;
 mod paths;
 mod peer;
+mod quality;
 mod reports;
 mod slot;
 mod streams;
@@ -50,8 +51,8 @@ use crate::base::ids::{ParticipantId, TrackId, WorkerId};
 use crate::base::rng::Rng;
 use crate::media::allocate::{Ladder, Step};
 use crate::room::Rooms;
-use crate::room::mail::{HandedDatagram, ToGate, ToWorker};
-use crate::wire::signal::Source;
+use crate::room::mail::{HandedDatagram, RoomSettings, ToGate, ToWorker};
+use crate::wire::signal::{PublishLimits, Source};
 
 pub use crate::room::mail::Outgoing;
 pub use census::Census;
@@ -78,6 +79,10 @@ pub struct WorkerConfig {
     pub crypto: Crypto,
     /// The NTP time (RFC 3550 §4) when it starts.
     pub ntp: u64,
+    /// Of the rooms whose home it is.
+    pub rooms: RoomSettings,
+    /// What clients may send.
+    pub limits: PublishLimits,
 }
 
 /// What a deadline is for.
@@ -97,6 +102,8 @@ enum Timer {
     Silence(PeerKey),
     /// A keyframe of an encoding was asked for and has not come.
     Keyframe(TrackId, u8),
+    /// A room has something to decide by itself.
+    Rooms,
     Report,
 }
 
@@ -153,13 +160,13 @@ impl Worker {
         Worker {
             handoff: Handoff::new(config.id, config.workers),
             clock: Clock::new(now, config.ntp),
+            rooms: Rooms::new(config.rooms),
             config,
             rng,
             mux: Mux::default(),
             peers: Slab::new(),
             by_participant: HashMap::new(),
             tracks: Tracks::default(),
-            rooms: Rooms::default(),
             deadlines,
             stirred: now,
             counters: Counters::default(),
@@ -192,6 +199,7 @@ impl Worker {
                 Timer::Pace(key) => self.pace(key, now),
                 Timer::Silence(key) => self.listen(key, now),
                 Timer::Keyframe(track, encoding) => self.ask_publisher((track, encoding), now),
+                Timer::Rooms => self.decide(now),
                 Timer::Report => self.report(now),
             }
         }
@@ -264,7 +272,7 @@ impl Worker {
                 | Timer::Pace(key)
                 | Timer::Silence(key) => self.peers.contains(key.0),
                 Timer::Keyframe(id, _) => self.tracks.get(id).is_some(),
-                Timer::Report => true,
+                Timer::Rooms | Timer::Report => true,
             };
             assert!(alive, "{timer:?} is of nobody");
         }

@@ -23,9 +23,11 @@ use crate::room::mail::{
     Address, Answer, IceCredentials, Outgoing, Role, RoomLetter, RoomName, SlotOffer, ToGate,
     ToWorker, TrackOffer,
 };
-use crate::wire::sdp;
-use crate::wire::signal::{ErrorCode, LeaveReason, OwnTrack, RequestId, Source, TrackDescription};
+use crate::wire::signal::{
+    ErrorCode, LeaveReason, OwnTrack, PublishLimits, RequestId, Source, TrackDescription,
+};
 use crate::wire::ufrag;
+use crate::wire::{bandwidth, sdp};
 
 /// To whoever offers what `str0m` has no answer for.
 const UNANSWERABLE: &str = "an offer that cannot be answered";
@@ -38,6 +40,24 @@ pub(super) struct OfferLetter {
     pub request: Option<RequestId>,
     pub sdp: String,
     pub tracks: Vec<TrackDescription>,
+}
+
+/// The most that Opus may take (RFC 6716 §2.1.1), in bit/s.
+const OPUS_MAX: u64 = 510_000;
+
+/// The offer as if it had declared no more than the limits allow, where there are any.
+fn within(limits: &PublishLimits, tracks: &[TrackDescription], offer: String) -> String {
+    if *limits == PublishLimits::default() {
+        return offer;
+    }
+    bandwidth::with_limits(&offer, |kind, mid| match kind {
+        "video" => match tracks.iter().find(|t| t.mid == mid).map(|t| t.source) {
+            Some(Source::Screen) => limits.screen_bitrate,
+            _ => limits.camera_bitrate,
+        },
+        "audio" => Some(OPUS_MAX),
+        _ => None,
+    })
 }
 
 impl Worker {
@@ -114,9 +134,10 @@ impl Worker {
         let answer = self.own_ice_credentials(key, answer);
         let peer = &mut self.peers[key.0];
         peer.fingerprint = offer.fingerprint;
-        peer.declares(sdp::declared_bps(&offer.text));
-        peer.agree(offer.text, &offer.mids);
-        self.read_media(key, &offer.mids, &letter.tracks);
+        let text = within(&self.config.limits, &letter.tracks, offer.text);
+        peer.declares(bandwidth::declared_bps(&text));
+        peer.agree(text, &offer.mids);
+        self.read_media(key, &offer.mids, &letter.tracks, now);
         for PeerTrack { id, muted, .. } in self.peers[key.0].tracks.clone() {
             self.set_muted(id, muted, now);
         }
@@ -179,7 +200,13 @@ impl Worker {
     }
 
     /// Brings tracks and slots in line with the m-lines.
-    fn read_media(&mut self, key: PeerKey, mids: &[String], described: &[TrackDescription]) {
+    fn read_media(
+        &mut self,
+        key: PeerKey,
+        mids: &[String],
+        described: &[TrackDescription],
+        now: Instant,
+    ) {
         let mut tracks = Vec::new();
         let mut slots = Vec::new();
         let peer = &mut self.peers[key.0];
@@ -218,7 +245,7 @@ impl Worker {
             {
                 slots.push(match old_slots.iter().position(|s| s.agreed.mid == mid) {
                     Some(at) => old_slots.swap_remove(at).with(agreed),
-                    None => Slot::new(agreed, &mut self.rng),
+                    None => Slot::new(agreed, &mut self.rng, now),
                 });
             }
         }
@@ -271,7 +298,7 @@ impl Worker {
             return Answer { sdp: answer, tracks: Vec::new(), ice: Default::default() };
         };
         let mut text = sdp::in_offered_order(&answer, &peer.offer);
-        text = sdp::with_declared(&text, &peer.offer);
+        text = bandwidth::with_declared(&text, &peer.offer);
         text = sdp::with_simulcast(&text, &sdp::encodings(&peer.offer));
         text = sdp::with_candidates_everywhere(&text);
         if matches!(peer.role, Role::Whep { only: Some(_) }) {

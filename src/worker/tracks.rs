@@ -19,7 +19,8 @@ use crate::media::clock::StreamAnchor;
 use crate::media::encoding::Encoding;
 use crate::media::keyframes::KeyframeRequests;
 use crate::media::packet::{Head, Packet};
-use crate::room::mail::TrackRef;
+use crate::media::speakers::Levels;
+use crate::room::mail::{TrackRef, TrackState};
 use crate::wire::codec::{Codec, Kind};
 use crate::wire::picture_size::picture_size;
 use crate::wire::signal::Source;
@@ -31,6 +32,8 @@ pub struct Track {
     pub origin: Origin,
     pub source: Source,
     pub subscribers: Vec<(PeerKey, Line)>,
+    /// As its room said last.
+    pub state: TrackState,
     /// Those of which something came, and those before them.
     pub encodings: Vec<Encoding>,
     /// What may be had of it, and when that was measured.
@@ -97,6 +100,9 @@ pub struct Local {
     pub muted: bool,
     /// How often it was unmuted, for [`crate::media::packet::Head::take`].
     pub take: u32,
+    /// What a microphone hears, and when the room was last told.
+    pub levels: Option<Levels>,
+    pub told_levels: Option<Instant>,
 }
 
 /// A track's place in its worker's table.
@@ -122,6 +128,8 @@ impl Tracks {
             codec: None,
             muted: false,
             take: 0,
+            levels: (source == Source::Microphone).then(|| Levels::new(Codec::Opus.clock_hz())),
+            told_levels: None,
         });
         self.unpublish(id);
         self.insert(id, source, origin);
@@ -133,6 +141,7 @@ impl Tracks {
             origin,
             source,
             subscribers: Vec::new(),
+            state: TrackState::default(),
             encodings: Vec::new(),
             ladder: Ladder::new(source),
             measured: None,

@@ -8,9 +8,9 @@ use str0m::media::Mid;
 use trackyard::base::ids::{ParticipantId, SessionId, WorkerId};
 use trackyard::base::rng::Rng;
 use trackyard::room::mail::{
-    Address, IceCredentials, PeerLetter, Role, RoomLetter, ToGate, ToWorker,
+    Address, IceCredentials, PeerLetter, Role, RoomLetter, RoomSettings, ToGate, ToWorker,
 };
-use trackyard::wire::signal::{LeaveReason, ServerMessage};
+use trackyard::wire::signal::{LeaveReason, PublishLimits, ServerMessage};
 use trackyard::worker::{Crypto, Outgoing, Worker, WorkerConfig};
 
 use super::client::Client;
@@ -93,6 +93,8 @@ impl World {
                 candidates: vec![server],
                 crypto: crypto.clone(),
                 ntp: NTP_BEGAN,
+                rooms: RoomSettings::default(),
+                limits: PublishLimits::default(),
             };
             Worker::new(config, rng.fork(), now)
         };

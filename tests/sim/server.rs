@@ -13,8 +13,9 @@ use trackyard::base::limits::{
 };
 use trackyard::base::rng::Rng;
 use trackyard::gate::{Gate, GateConfig, GateInput, GateOutput};
-use trackyard::room::mail::{ToGate, ToWorker};
+use trackyard::room::mail::{RoomSettings, ToGate, ToWorker};
 use trackyard::shell::mailbox::{self, Lane, Letter, Outbox, Receiver};
+use trackyard::wire::signal::PublishLimits;
 use trackyard::worker::{Crypto, Datagram, Outgoing, Worker, WorkerConfig};
 
 use super::system::of_server;
@@ -106,6 +107,8 @@ impl Server {
                 candidates: vec![address],
                 crypto: crypto.clone(),
                 ntp: 3_900_000_000 << 32,
+                rooms: RoomSettings::default(),
+                limits: PublishLimits::default(),
             };
             WorkerThread {
                 worker: Worker::new(config, rng.fork(), now),
@@ -117,6 +120,7 @@ impl Server {
             }
         });
         let config = GateConfig {
+            limits: PublishLimits::default(),
             workers,
             ice_servers: Vec::new(),
             resume_grace: grace,

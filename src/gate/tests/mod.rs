@@ -2,6 +2,7 @@
 
 mod http;
 mod limits;
+mod quality;
 mod signalling;
 
 use std::time::{Duration, Instant};
@@ -35,6 +36,7 @@ struct Joined {
 impl World {
     fn new(workers: usize) -> World {
         let config = GateConfig {
+            limits: PublishLimits::default(),
             workers,
             ice_servers: vec![
                 IceServer {

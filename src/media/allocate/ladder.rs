@@ -184,7 +184,7 @@ impl Ladder {
     }
 
     /// The rate of the first `count` steps' last; nothing for none.
-    pub(super) fn rate(&self, count: u8) -> Bitrate {
+    pub fn rate(&self, count: u8) -> Bitrate {
         self.step(count).map_or(Bitrate::ZERO, |step| step.rate)
     }
 
@@ -195,7 +195,7 @@ impl Ladder {
 
     /// How many steps a viewer has use for: up to the smallest picture that covers the size asked
     /// for, with no more frames a second than it wants, but the least there is of what is sent.
-    pub(super) fn top(&self, asked: Size, fps_max: Option<u8>) -> u8 {
+    pub fn top(&self, asked: Size, fps_max: Option<u8>) -> u8 {
         let covering = self.steps.iter().find(|step| self.covers(step.size, asked));
         let largest = covering.map_or(u32::MAX, |step| step.size.area());
         let fits = |step: &Step| {

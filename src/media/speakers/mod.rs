@@ -185,6 +185,12 @@ impl Speakers {
         speaking.map(|voice| Speaking { track: voice.track, level: voice.level() })
     }
 
+    /// Whether a track is to be forwarded to everybody, as was last decided.
+    pub fn is_heard(&self, track: TrackId) -> bool {
+        let voice = self.places.get(&track).and_then(|place| self.voices.get(*place));
+        voice.is_some_and(|voice| voice.heard)
+    }
+
     /// Who is to be forwarded to everybody, in no order.
     pub fn heard(&self) -> impl Iterator<Item = TrackId> {
         self.voices.iter().filter(|voice| voice.heard).map(|voice| voice.track)

@@ -9,6 +9,7 @@ use str0m::media::Mid;
 
 use super::clock::Clock;
 use super::downlink::Downlink;
+use super::quality::Told;
 use super::transmits::Transmits;
 use crate::base::counters::{Counters, DropReason};
 use crate::base::limits::PACED_MAX;
@@ -22,11 +23,12 @@ use crate::media::resend::ResendBudget;
 use crate::media::rewrite::{Outcome, Rewriter};
 use crate::media::srtp::Outbound;
 use crate::media::transport_cc::SendHistory;
-use crate::room::mail::TrackRef;
+use crate::room::mail::{Seat, TrackRef};
 use crate::wire::codec::{Codec, Kind};
 use crate::wire::frame::Layer;
 use crate::wire::rtcp::SenderInfo;
 use crate::wire::rtp::Fixed;
+use crate::wire::signal::{Cause, Want};
 
 use write::Place;
 
@@ -64,6 +66,13 @@ pub struct Agreed {
 pub struct Slot {
     pub agreed: Agreed,
     pub track: Option<TrackRef>,
+    /// How its client shows the track.
+    pub want: Want,
+    /// What its client was told of how it fares.
+    pub told: Option<Told>,
+    /// Since when the client wants what sits in it, and whether its first picture has left.
+    pub since: Instant,
+    begun: bool,
     /// The last two sender reports, of which one may still be on its way: what their receiver calls
     /// them, and when they left.
     pub reported: [Option<(u32, Instant)>; 2],
@@ -115,11 +124,15 @@ pub struct Sent {
 impl Slot {
     /// An empty slot; where its numbers begin is random (RFC 3550 §5.1), below 2^15 so that a
     /// receiver which loses the first packets guesses the rollover counter right (RFC 3711 §3.3.1).
-    pub fn new(agreed: Agreed, rng: &mut Rng) -> Slot {
+    pub fn new(agreed: Agreed, rng: &mut Rng, now: Instant) -> Slot {
         let (chance, more) = (rng.next_u64(), rng.next_u64());
         Slot {
             agreed,
             track: None,
+            want: Want::default(),
+            told: None,
+            since: now,
+            begun: false,
             reported: [None; 2],
             wanted: None,
             present: None,
@@ -139,10 +152,32 @@ impl Slot {
     }
 
     /// Puts another track (or none) in.
-    pub fn assign(&mut self, track: Option<TrackRef>) {
-        self.track = track;
-        self.wanted = track.map(|_| Choice { encoding: 0, layer: Layer::HIGHEST });
+    pub fn assign(&mut self, seat: Option<&Seat>, now: Instant) {
+        self.track = seat.map(|seat| seat.track);
+        self.want = seat.map(|seat| seat.want).unwrap_or_default();
+        self.wanted = self.track.filter(|_| self.want.is_seen()).map(|_| WHATEVER);
+        (self.told, self.since, self.begun) = (None, now, false);
         self.begin_anew();
+    }
+
+    /// Its client shows the track so.
+    pub fn set_want(&mut self, want: Want, now: Instant) {
+        if want.is_seen() && !self.want.is_seen() {
+            (self.since, self.begun) = (now, false);
+        }
+        self.want = want;
+    }
+
+    /// Takes whatever comes first of its track.
+    pub fn await_any(&mut self) {
+        if self.wanted.is_none() {
+            self.choose(Some(WHATEVER));
+        }
+    }
+
+    /// Whether there is a picture that its client can show.
+    pub fn is_showing(&self) -> bool {
+        self.present.is_some()
     }
 
     fn begin_anew(&mut self) {
@@ -205,7 +240,7 @@ impl Slot {
         if self.present.is_none_or(|(number, _)| number != wanted.encoding)
             && let Some(begins) = self.find_keyframe(encodings, wanted, to)
         {
-            self.turn_to(encodings, wanted, begins);
+            self.turn_to(encodings, wanted, begins, to);
             // Packets that overtook the keyframe's first are behind it in number, not in time.
             let cache = self.present(encodings).map(|encoding| &encoding.cache);
             if let Some((cache, first)) = cache.and_then(|cache| Some((cache, cache.at(begins)?))) {
@@ -289,10 +324,21 @@ impl Slot {
     }
 
     /// What is sent from now on is the wanted encoding, from a packet on.
-    fn turn_to(&mut self, encodings: &[Encoding], wanted: Choice, begins: u64) {
+    fn turn_to(
+        &mut self,
+        encodings: &[Encoding],
+        wanted: Choice,
+        begins: u64,
+        to: &mut Sending<'_>,
+    ) {
         let anchor = |encoding: Option<&Encoding>| encoding.and_then(|encoding| encoding.anchor);
         let before = anchor(self.present(encodings));
         self.present = Some((wanted.encoding, begins + 1));
+        if !std::mem::replace(&mut self.begun, true) && self.agreed.kind == Kind::Video {
+            let took = to.now.saturating_duration_since(self.since);
+            let cause = self.told.map_or(Cause::WaitingKeyframe, |told| told.cause);
+            to.counters.first_frame(took, cause as usize);
+        }
         self.rewriter.switch(before, anchor(self.present(encodings)));
         self.watched = None;
     }
@@ -384,6 +430,8 @@ impl Slot {
     }
 }
 
+/// The least of a track, until it is known what there is.
+const WHATEVER: Choice = Choice { encoding: 0, layer: Layer::HIGHEST };
 /// A keyframe's packets that came before its first and are still found: more than paths reorder.
 const OVERTAKING_MAX: u64 = 64;
 /// A retransmission's headers, tag and original sequence number: more than it has of them.
