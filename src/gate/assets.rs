@@ -18,7 +18,7 @@ macro_rules! asset {
 }
 
 /// Path below the root, media type, bytes.
-const FILES: [(&str, &str, &[u8]); 26] = [
+const FILES: [(&str, &str, &[u8]); 27] = [
     asset!("index.html", HTML),
     asset!("style.css", CSS),
     asset!("app.js", JAVASCRIPT),
@@ -43,6 +43,7 @@ const FILES: [(&str, &str, &[u8]); 26] = [
     asset!("sdk/sdp.js", JAVASCRIPT),
     asset!("sdk/signal.js", JAVASCRIPT),
     asset!("sdk/stats.js", JAVASCRIPT),
+    asset!("sdk/wants.js", JAVASCRIPT),
     asset!("trackyard.d.ts", TEXT),
     asset!("icon.svg", "image/svg+xml"),
 ];

@@ -71,7 +71,7 @@ export type LocalErrorCode =
 export type ServerErrorCode =
   | 'bad_json' | 'bad_message' | 'unknown_type' | 'too_large' | 'not_joined' | 'already_joined'
   | 'bad_name' | 'session_gone' | 'room_full' | 'bad_sdp' | 'unknown_mid' | 'bad_candidate'
-  | 'server_busy' | 'rate_limited' | 'shutdown' | 'internal' | 'codec_unsupported';
+  | 'too_many_publishers' | 'server_busy' | 'rate_limited' | 'shutdown' | 'internal' | 'codec_unsupported';
 
 /** An error with a stable code; `message` is a sentence for people, in English. */
 export class TrackyardError extends Error {
@@ -135,6 +135,38 @@ export interface RemoteTrack {
   readonly mediaStreamTrack: MediaStreamTrack | null;
   /** Why it cannot be shown here. */
   readonly error: TrackyardError | null;
+  /** How its picture fares, as the server said last; `null` of sound, and while it sits in no slot. */
+  readonly quality: Quality | null;
+}
+
+/** Why a picture is as it is: the one thing that would have to change first. */
+export type Cause =
+  /** It is all that this page has use for. */
+  | 'ok'
+  /** The publisher's line carries no more; its device encodes no more. */
+  | 'publisher_uplink' | 'publisher_cpu'
+  /** Our line would carry no more even of this alone; it would, but not of all that is shown. */
+  | 'downlink' | 'allocator_limit'
+  /** It is out of sight, or `want` paused it. */
+  | 'paused_by_viewer'
+  /** It begins with the next keyframe. */
+  | 'waiting_keyframe'
+  | 'codec_unsupported' | 'server_overload';
+
+export interface Quality {
+  readonly cause: Cause;
+  /** Nothing of it comes for now: show something else than its last frame. */
+  readonly paused: boolean;
+}
+
+/** How much a picture matters, beyond the size at which the page shows it. */
+export interface PictureWants {
+  /** It comes first where the line does not carry all, or slots are few. */
+  pinned?: boolean;
+  /** Nothing of it is to come for now. */
+  paused?: boolean;
+  /** As many frames a second as are of use. */
+  maxFps?: number | null;
 }
 
 /** Somebody else in the room. */
@@ -165,6 +197,10 @@ export interface RoomEventMap {
     track: RemoteTrack;
     mediaStreamTrack: MediaStreamTrack | null;
   }>;
+  /** Why a picture is as it is changed. */
+  quality: CustomEvent<{ participant: Participant; track: RemoteTrack } & Quality>;
+  /** Who speaks changed. */
+  speakers: CustomEvent<{ dominant: Participant | Room['self']; speakers: (Participant | Room['self'])[] }>;
   /** Something of one's own was published, muted, captured anew or unpublished. */
   publication: CustomEvent<{ publication: Publication }>;
   state: CustomEvent<{ state: State; error: TrackyardError | null }>;
@@ -284,6 +320,17 @@ export class Room extends EventTarget {
 
   /** How loud a received track is now, from 0 to 1; 0 when it sits in no slot. */
   level(trackId: string): number;
+
+  /** Who has the word; `null` before anybody had it. It may be oneself. */
+  readonly dominantSpeaker: Participant | Room['self'];
+  /** All who speak now. */
+  readonly speakers: (Participant | Room['self'])[];
+
+  /**
+   * Says how much a picture matters. At which size the page shows it need not be said: the SDK
+   * follows the `<video>` elements that show it. Of a track that none shows, all is sent.
+   */
+  want(trackId: string, wants: PictureWants): void;
 
   /** Restarts ICE. The room does so by itself when it must. */
   restartIce(): Promise<void>;

@@ -24,7 +24,6 @@ export class Call {
   #sounds = new Map();
   #self = null;
   #open = false;
-  #timer = 0;
   #wakeLock = null;
 
   constructor(joined) {
@@ -38,9 +37,10 @@ export class Call {
       for (const source of ['camera', 'screen']) this.#untile(participant.id, source);
       if (this.#open) toast(`${participant.name} ${LEFT[reason] ?? 'left'}`);
     });
-    for (const type of ['trackadded', 'trackremoved', 'trackupdated', 'trackerror', 'track']) {
+    for (const type of ['trackadded', 'trackremoved', 'trackupdated', 'trackerror', 'track', 'quality']) {
       on(type, ({ participant }) => this.#draw(participant));
     }
+    on('speakers', () => this.#drawSpeakers());
     on('publication', () => this.#drawSelf());
     on('state', ({ state, error }) => this.#drawState(state, error));
     on('error', ({ error }) => {
@@ -67,7 +67,6 @@ export class Call {
     $('room-name').focus({ preventScroll: true });
     this.#drawSelf();
     this.#drawState(this.#room.state, this.#room.failure);
-    this.#timer = setInterval(() => this.#drawSpeakers(), 200);
     this.#stayAwake();
     document.addEventListener('visibilitychange', this.#stayAwake);
   }
@@ -77,7 +76,6 @@ export class Call {
     for (const sound of this.#sounds.values()) sound.remove();
     this.#tiles.clear();
     if (!this.#open) return;
-    clearInterval(this.#timer);
     document.removeEventListener('visibilitychange', this.#stayAwake);
     this.#wakeLock?.release().catch(() => {});
     setRoom(null);
@@ -131,6 +129,7 @@ export class Call {
         on: Boolean(camera && !camera.muted),
         media: camera?.mediaStreamTrack ?? null,
         error: camera?.error,
+        quality: camera?.quality,
         microphone: Boolean(microphone && !microphone.muted),
       });
       if (screen) {
@@ -138,6 +137,7 @@ export class Call {
           on: !screen.muted,
           media: screen.mediaStreamTrack,
           error: screen.error,
+          quality: screen.quality,
         });
       } else this.#untile(participant.id, 'screen');
     }
@@ -177,10 +177,11 @@ export class Call {
   }
 
   #drawSpeakers() {
-    for (const participant of this.#room.participants.values()) {
-      const microphone = participant.track('microphone');
-      const speaking = microphone && !microphone.muted && this.#room.level(microphone.id) > 0.015;
-      this.#tiles.get(`${participant.id} camera`)?.element.classList.toggle('speaking', Boolean(speaking));
+    const { self, participants, speakers, dominantSpeaker } = this.#room;
+    for (const person of [self, ...participants.values()]) {
+      const classes = this.#tiles.get(`${person.id} camera`)?.element.classList;
+      classes?.toggle('speaking', speakers.includes(person));
+      classes?.toggle('dominant', dominantSpeaker === person);
     }
   }
 

@@ -9,6 +9,15 @@ const initials = (name) => name.split(/\s+/).filter(Boolean).map((word) => [...w
 
 const hue = (name) => HUES[[...name].reduce((sum, c) => sum + c.codePointAt(0), 0) % HUES.length];
 
+/** Why a picture is not as good as it might be, in words. */
+const CAUSES = {
+  publisher_uplink: 'Their connection is slow',
+  publisher_cpu: 'Their device is busy',
+  downlink: 'Your connection is slow',
+  allocator_limit: 'Your connection is busy with other pictures',
+  server_overload: 'The server is busy',
+};
+
 export class Tile {
   #shown = null;
   #frame = 0;
@@ -32,7 +41,7 @@ export class Tile {
   }
 
   /** What there is to see: a track of the SDK, a microphone that is on or not (`null`: no matter). */
-  update({ on, media, error, microphone = null }) {
+  update({ on, media, error, quality = null, microphone = null }) {
     const showing = on && !error ? media : null;
     if (microphone !== null) this.element.dataset.mic = microphone ? 'on' : 'off';
     if (showing !== this.#shown) {
@@ -46,6 +55,11 @@ export class Tile {
       this.#state('error');
     } else if (!on) this.#state('off');
     else if (!showing) this.#state('waiting');
+    // Out of sight its picture stops too, and nobody need be told.
+    const paused = Boolean(showing && quality?.paused && quality.cause !== 'paused_by_viewer');
+    this.element.classList.toggle('paused', paused);
+    const cause = on && !error ? CAUSES[quality?.cause] ?? '' : '';
+    this.element.querySelector('.cause').textContent = cause && paused ? `Paused. ${cause}` : cause;
     const off = [this.element.dataset.mic === 'off' && 'microphone off', !on && 'camera off'].filter(Boolean);
     this.element.setAttribute('aria-label', [this.title, ...off].join(', '));
   }

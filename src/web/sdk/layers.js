@@ -12,8 +12,13 @@ const HEIGHT_MIN = 150;
 const FRAME_RATES = 'L1T3';
 /** Codecs that carry sizes and frame rates in one stream. */
 const SCALABLE = { vp9: 'L3T3_KEY', av1: 'L3T3_KEY' };
+/** An encoding is not sent at less than this share of its bits. */
+const WORTH_MIN = 0.4;
 /** A window's text needs its size; only its frame rate may be lowered. */
 const SCREEN = { maxBitrate: 2_500_000, maxFramerate: 15, scalabilityMode: FRAME_RATES };
+
+/** A picture may be enlarged so far before the next larger one is of use; the server thinks so too. */
+const ENLARGED_MAX = 1.25;
 
 /** Whether the browser says that it sends a codec so. */
 function canSend(codec, mode) {
@@ -22,8 +27,35 @@ function canSend(codec, mode) {
     mimeType.toLowerCase() === `video/${codec}` && scalabilityModes?.includes(mode)));
 }
 
-/** `sendEncodings` for a picture: of several sizes, or of one that has layers inside. */
-export function encodingsFor(source, track, codec) {
+/** Whether somebody has use for an encoding: of those that are smaller none covers what is asked for. */
+export function isOfUse(encodings, at, { width = 0, height = 0 }, demand) {
+  if (!demand.width || !demand.height) return false;
+  const by = (encoding) => encoding.scaleResolutionDownBy ?? 1;
+  const covers = (encoding) => (width / by(encoding)) * ENLARGED_MAX >= demand.width
+    && (height / by(encoding)) * ENLARGED_MAX >= demand.height;
+  return !encodings.some((encoding) => by(encoding) > by(encodings[at]) && covers(encoding));
+}
+
+/** The same encodings with no more than `limit` bit/s in all: what is left of it for the last, and
+ *  none that would be a shadow of itself. */
+function within(encodings, limit) {
+  let left = limit ?? Infinity;
+  return encodings.map((encoding) => {
+    const maxBitrate = Math.min(encoding.maxBitrate, left);
+    left -= maxBitrate;
+    return { ...encoding, maxBitrate, worth: maxBitrate / encoding.maxBitrate };
+  }).filter(({ worth }, at) => at === 0 || worth >= WORTH_MIN)
+    .map(({ worth, ...encoding }) => encoding);
+}
+
+/** `sendEncodings` for a picture: of several sizes, or of one that has layers inside; within the
+ *  server's `limits`. */
+export function encodingsFor(source, track, codec, limits = {}) {
+  const limit = source === 'screen' ? limits.screen_bitrate : limits.camera_bitrate;
+  return within(allEncodingsFor(source, track, codec), limit);
+}
+
+function allEncodingsFor(source, track, codec) {
   if (source === 'screen') return [SCREEN];
   const settings = track?.getSettings?.() ?? {};
   const sides = [settings.width, settings.height].filter(Boolean);

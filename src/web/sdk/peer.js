@@ -43,7 +43,7 @@ const pause = (ms) => new Promise((resolve) => {
 });
 
 /** Negotiates, keeps slots, and brings ICE back. What it needs of the room is in `host`: `own`
- *  publications, the `table` of slots, `codec`, `ready()`, `request()`, `send()`, `changed()`,
+ *  publications, the `table` of slots, `codec`, `limits`, `ready()`, `request()`, `send()`, `changed()`,
  *  `placed()`, `blocked()`, `rebuild()`, `complain()`. */
 export class Peer {
   #host;
@@ -107,7 +107,8 @@ export class Peer {
       direction: 'sendonly',
       streams: [publication.stream],
       ...(kind === 'video' && {
-        sendEncodings: encodingsFor(publication.source, track, this.#host.codec),
+        sendEncodings: encodingsFor(publication.source, track, this.#host.codec,
+          this.#host.limits),
       }),
     });
     if (kind === 'video') {

@@ -2,6 +2,12 @@
 
 import { captureOne, kindOf, recaptureOf } from './capture.js';
 import { TrackyardError } from './errors.js';
+import { isOfUse } from './layers.js';
+
+/** A picture that is seen smaller, or by nobody, is sent larger for so long: others may come. */
+const LESS_AFTER_MS = 5_000;
+/** Between two looks at what keeps the browser from sending better. */
+const LIMITED_EVERY_MS = 2_000;
 
 /** What we send from one source. */
 class Publication {
@@ -13,6 +19,9 @@ class Publication {
   /** What the server knows `muted` to be. */
   said = null;
   recapture = false;
+  lessTimer = 0;
+  /** What keeps it from being sent better, as the server knows. */
+  limited = 'none';
   /** A track that muting must not stop waits here. */
   kept = null;
 
@@ -38,11 +47,67 @@ export class Publications {
   #host;
   #own;
   #queues = new Map();
+  #timer = 0;
+  /** By track id: the largest at which anybody sees it, as the server said. */
+  #demands = new Map();
   #streams = { camera: new MediaStream(), screen: new MediaStream() };
 
   constructor(host) {
     this.#host = host;
     this.#own = host.own;
+  }
+
+  start() {
+    this.#timer = setInterval(() => this.#weigh().catch(() => {}), LIMITED_EVERY_MS);
+  }
+
+  stop() {
+    clearInterval(this.#timer);
+    for (const publication of this.#own.values()) clearTimeout(publication.lessTimer);
+  }
+
+  /** The server says how large our pictures are seen. More is sent at once, less after a while. */
+  demand(tracks) {
+    // It may come before the answer that says which id a publication has.
+    for (const { track, width, height } of tracks) this.#demands.set(track, { width, height });
+    for (const publication of this.#own.values()) {
+      if (tracks.some(({ track }) => track === publication.id)) this.suit(publication);
+    }
+  }
+
+  /** Turns on the encodings that somebody has use for, and the others off: those a while later. */
+  suit(publication, less = false) {
+    clearTimeout(publication.lessTimer);
+    const { transceiver, id, mediaStreamTrack: track } = publication;
+    const demand = this.#demands.get(id);
+    if (!transceiver || !demand || !track) return;
+    if (!less) publication.lessTimer = setTimeout(() => this.suit(publication, true), LESS_AFTER_MS);
+    const parameters = transceiver.sender.getParameters();
+    const { encodings } = parameters;
+    if (!encodings?.length) return;
+    let changed = false;
+    encodings.forEach((encoding, at) => {
+      const isUsed = isOfUse(encodings, at, track.getSettings(), demand);
+      if (encoding.active === isUsed || (!isUsed && !less)) return;
+      Object.assign(encoding, { active: isUsed });
+      changed = true;
+    });
+    if (changed) transceiver.sender.setParameters(parameters).catch(() => {});
+  }
+
+  /** Tells the server what keeps our pictures from being better. */
+  async #weigh() {
+    for (const publication of this.#own.values()) {
+      const { kind, live, muted, id, mid, transceiver } = publication;
+      if (kind !== 'video' || !live || muted || id === null || !transceiver) continue;
+      const report = await transceiver.sender.getStats();
+      const reasons = [...report.values()].filter(({ type }) => type === 'outbound-rtp')
+        .map(({ qualityLimitationReason }) => qualityLimitationReason);
+      const limited = ['cpu', 'bandwidth'].find((reason) => reasons.includes(reason)) ?? 'none';
+      if (limited === publication.limited || !this.#host.ready() || publication.muted) continue;
+      publication.limited = limited;
+      await this.#host.request({ type: 'update', mid, muted: false, limited });
+    }
   }
 
   publication(source) {
@@ -92,6 +157,7 @@ export class Publications {
     publication.mediaStreamTrack = track;
     publication.kept = null;
     const attached = this.#host.peer()?.attach(publication);
+    attached?.then(() => this.suit(publication), () => {});
     this.#host.emit('publication', { publication });
     return attached ?? Promise.resolve();
   }

@@ -6,6 +6,7 @@ import { Publications } from './publications.js';
 import { Roster } from './roster.js';
 import { PING_EVERY_MS, Signal, signalUrl } from './signal.js';
 import { digest } from './stats.js';
+import { Wants } from './wants.js';
 
 const BACKOFF_FIRST_MS = 250;
 /** While the server still keeps the session, attempts come close together: the one that meets the
@@ -42,6 +43,8 @@ export class Room extends EventTarget {
   #host;
   #sent;
   #roster;
+  #wants;
+  #speaking = { dominant: null, speaking: [] };
   #hooks = new AbortController();
 
   self = null;
@@ -65,15 +68,21 @@ export class Room extends EventTarget {
       changed: () => this.#derive(),
       placed: () => {
         this.#roster.place();
-        this.#own.forEach((publication) => this.#sent.say(publication));
+        for (const publication of this.#own.values()) {
+          this.#sent.say(publication);
+          this.#sent.suit(publication);
+        }
       },
       blocked: (peer) => this.#blocked(peer),
+      shown: (track) => this.#wants.placed(track),
+      dropped: (track) => this.#wants.dropped(track),
       rebuild: (patienceMs) => this.#rebuild(patienceMs),
       emit: (type, detail) => this.#emit(type, detail),
       complain: (error) => this.#complain(error),
     };
     this.#sent = new Publications(this.#host);
     this.#roster = new Roster(this.#host);
+    this.#wants = new Wants(this.#host);
     for (const track of options.stream?.getTracks() ?? []) {
       this.publish(track).catch(this.#host.complain);
     }
@@ -157,7 +166,10 @@ export class Room extends EventTarget {
     this.#iceServers = joined.ice_servers;
     this.self = { id: joined.participant, name: this.#options.name };
     this.#roster.snapshot(joined.participants);
+    this.#host.limits = joined.limits ?? {};
     if (fresh) {
+      this.#wants.forget();
+      this.#speaking = { dominant: null, speaking: [] };
       this.#table.clear();
       this.#missing = { audio: 0, video: 0 };
       this.#rebuild();
@@ -226,6 +238,8 @@ export class Room extends EventTarget {
 
   #listen() {
     const { signal } = this.#hooks;
+    this.#wants.start();
+    this.#sent.start();
     const changed = () => {
       this.#wake?.();
       this.#signal?.probe();
@@ -264,6 +278,8 @@ export class Room extends EventTarget {
     this.#over = true;
     this.#failure = error;
     this.#hooks.abort();
+    this.#wants.stop();
+    this.#sent.stop();
     this.#wake?.();
     this.#signal?.close();
     this.#signal = null;
@@ -307,6 +323,15 @@ export class Room extends EventTarget {
         this.#missing = message.missing;
         this.#seat(message.slots);
         break;
+      case 'quality':
+        this.#roster.fares(message.slots);
+        break;
+      case 'demand':
+        this.#sent.demand(message.tracks);
+        break;
+      case 'speakers':
+        this.#hear(message);
+        break;
       case 'candidate':
         this.#peer.candidate(message);
         break;
@@ -348,6 +373,30 @@ export class Room extends EventTarget {
       this.#complain(new TrackyardError('too_many_tracks',
         'More is sent in this room than this browser can receive at once.'));
     }
+  }
+
+  /** How much a picture matters here, beyond the size at which it is shown. */
+  want(trackId, wants) {
+    this.#wants.ask(trackId, wants ?? {});
+  }
+
+  // -- who speaks
+
+  get dominantSpeaker() {
+    return this.#person(this.#speaking.dominant);
+  }
+
+  get speakers() {
+    return this.#speaking.speaking.map((id) => this.#person(id)).filter(Boolean);
+  }
+
+  #person(id) {
+    return id === this.self?.id ? this.self : this.participants.get(id) ?? null;
+  }
+
+  #hear({ dominant, speaking }) {
+    this.#speaking = { dominant, speaking };
+    this.#emit('speakers', { dominant: this.dominantSpeaker, speakers: this.speakers });
   }
 
   level(trackId) {

@@ -18,6 +18,7 @@ class Participant {
 class RemoteTrack {
   mediaStreamTrack = null;
   error = null;
+  quality = null;
 
   constructor({ id, kind, source, muted }) {
     Object.assign(this, { id, kind, source, muted });
@@ -25,7 +26,7 @@ class RemoteTrack {
 }
 
 /** Follows what the server says of the others. What it needs of the room is in `host`:
- *  `participants`, `peer()`, `emit()`. */
+ *  `participants`, `peer()`, `shown()`, `dropped()`, `emit()`. */
 export class Roster {
   #host;
   #participants;
@@ -86,6 +87,7 @@ export class Roster {
     const track = participant.tracks.get(id);
     if (!track) return;
     participant.tracks.delete(id);
+    this.#host.dropped(track);
     this.#show(participant, track, null);
     this.#host.emit('trackremoved', { participant, track });
   }
@@ -96,6 +98,18 @@ export class Roster {
       if (!track) continue;
       track.error = new TrackyardError(code, message);
       this.#host.emit('trackerror', { participant, track, error: track.error });
+    }
+  }
+
+  /** How slots fare, and why. */
+  fares(slots) {
+    for (const { track: id, cause, paused } of slots) {
+      for (const participant of this.#participants.values()) {
+        const track = participant.tracks.get(id);
+        if (!track) continue;
+        track.quality = { cause, paused };
+        this.#host.emit('quality', { participant, track, cause, paused });
+      }
     }
   }
 
@@ -130,6 +144,8 @@ export class Roster {
   #show(participant, track, mediaStreamTrack) {
     if (track.mediaStreamTrack === mediaStreamTrack) return;
     track.mediaStreamTrack = mediaStreamTrack;
+    if (!mediaStreamTrack) track.quality = null;
+    this.#host.shown(track);
     if (mediaStreamTrack && track.error) {
       track.error = null;
       this.#host.emit('trackupdated', { participant, track });
