@@ -155,6 +155,8 @@ pub struct Counters {
     pub panics: u64,
     /// Peers that were lost, or refused, because `str0m` panicked on what they sent.
     pub transport_faults: u64,
+    /// How much of pictures is left out now since there is no time for it, from 0 to 3.
+    pub shed_level: u64,
     /// Peers now.
     pub peers: u64,
     /// Rooms whose home is here, now.

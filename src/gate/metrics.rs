@@ -119,6 +119,11 @@ impl Reports {
         }
     }
 
+    /// Workers that leave something out since they have no time for it.
+    pub fn overloaded(&self) -> usize {
+        self.0.iter().filter(|(counters, _)| counters.shed_level > 0).count()
+    }
+
     /// All rooms. Each has one home, so none comes twice.
     pub fn rooms(&self) -> impl Iterator<Item = &RoomReport> {
         self.0.iter().flat_map(|(_, rooms)| rooms)
@@ -154,8 +159,11 @@ const WORKER_COUNTERS: [OfWorker; 18] = [
     ("panics", "Defects that ended a room, or all rooms of a worker.", |c| c.panics),
     ("transport_faults", "Peers that a defect of their transport ended.", |c| c.transport_faults),
 ];
-const WORKER_GAUGES: [OfWorker; 2] = [
+const WORKER_GAUGES: [OfWorker; 3] = [
     ("peers", "Peers now.", |c| c.peers),
+    ("shed_level", "How much of pictures is left out for lack of time, from 0 to 3.", |c| {
+        c.shed_level
+    }),
     ("rooms", "Rooms whose home the worker is, now.", |c| c.rooms),
 ];
 

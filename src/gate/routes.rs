@@ -116,8 +116,15 @@ impl Gate {
 
     fn health(&self) -> Response {
         let draining = self.draining.is_some();
+        let overloaded = self.reports.overloaded();
+        let status = match (draining, overloaded) {
+            (true, _) => "draining",
+            (_, 0) => "ok",
+            _ => "overloaded",
+        };
         let body = serde_json::json!({
-            "status": if draining { "draining" } else { "ok" },
+            "status": status,
+            "overloaded_workers": overloaded,
             "version": self.config.version,
             "workers": self.config.workers,
             "sessions": self.sessions.len(),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::forward::Visit;
 use super::guard::AtWork;
+use super::load::shed;
 use super::mux::PeerKey;
 use super::peer::Peer;
 use super::quality::Seen;
@@ -155,7 +156,7 @@ impl Worker {
             }
         }
         let Spent { goal, again, is_busy, has_paused, news } =
-            peer.spend(&self.tracks, &self.no_ladder, now);
+            peer.spend(&self.tracks, &self.no_ladder, self.load.level(), now);
         let downlink = &mut peer.downlink;
         // Of what is paused nothing flows, and it would be for ever if nobody probed.
         let flows = std::mem::take(&mut downlink.left_bytes) > 0 || has_paused;
@@ -274,13 +275,23 @@ struct Spent {
 
 impl Peer {
     /// Spends its path on its slots.
-    fn spend(&mut self, tracks: &Tracks, no_ladder: &Ladder, now: Instant) -> Spent {
+    fn spend(
+        &mut self,
+        tracks: &Tracks,
+        no_ladder: &Ladder,
+        shed_level: u8,
+        now: Instant,
+    ) -> Spent {
         let Peer { slots, downlink, .. } = self;
         let mut demands = recycle(std::mem::take(&mut downlink.demands));
         let is_video = |slot: &&Slot| slot.agreed.kind == Kind::Video;
         let track_of = |slot: &Slot| slot.track.and_then(|track| tracks.get(track.id));
         let wanted = slots.iter().filter(is_video);
-        demands.extend(wanted.map(|slot| demand(slot, track_of(slot), no_ladder)));
+        let demands_of = wanted.map(|slot| demand(slot, track_of(slot), no_ladder));
+        demands.extend(demands_of.map(|mut demand| {
+            shed(&mut demand, shed_level);
+            demand
+        }));
         let budget = downlink.budget(&demands, now);
         let allocation = downlink.allocator.allocate(budget, &demands, now);
         let (chosen, mut again) = (allocation.total, allocation.again);
@@ -297,7 +308,13 @@ impl Peer {
             }
             is_busy |= matches!(outcome.choice, Given::Step(_));
             has_paused |= outcome.choice == Given::Paused(PauseReason::AllocatorLimit);
-            let seen = Seen { track: track_of(slot), demand, outcome: *outcome, budget };
+            let seen = Seen {
+                track: track_of(slot),
+                demand,
+                outcome: *outcome,
+                budget,
+                sheds: shed_level > 0,
+            };
             let (told, later) = seen.judge(slot, now);
             news.extend(told);
             again = [again, later].into_iter().flatten().min();

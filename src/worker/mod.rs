@@ -26,6 +26,7 @@ mod guard;
 mod handoff;
 mod ingress;
 mod letters;
+mod load;
 mod mux;
 mod negotiate;
 mod paths;
@@ -62,6 +63,7 @@ use clock::Clock;
 use forward::Visit;
 use guard::AtWork;
 use handoff::Handoff;
+use load::Load;
 use mux::{Mux, PeerKey};
 use peer::Peer;
 use tracks::Tracks;
@@ -133,6 +135,7 @@ pub struct Worker {
     /// Used while tracks are measured, and for slots without one.
     steps: Vec<Step>,
     no_ladder: Ladder,
+    load: Load,
     /// The visits of this turn, and how many of them were made.
     visits: Vec<Visit>,
     visited: usize,
@@ -174,6 +177,7 @@ impl Worker {
             numbers: Vec::new(),
             steps: Vec::new(),
             no_ladder: Ladder::new(Source::Camera),
+            load: Load::new(now),
             visits: Vec::new(),
             visited: 0,
             letters: Vec::new(),
@@ -236,6 +240,7 @@ impl Worker {
         self.at_work = AtWork::Nothing;
         self.deadlines.set(Timer::Report, now + REPORT_INTERVAL);
         self.handoff.rest();
+        self.weigh(now);
         self.counters.peers = self.peers.len() as u64;
         self.counters.rooms = self.rooms.len() as u64;
         self.letters.push(Outgoing::Gate(ToGate::Report {
@@ -243,6 +248,25 @@ impl Worker {
             counters: Box::new(self.counters),
             rooms: self.rooms.report(),
         }));
+    }
+
+    /// Looks at how busy it was; where that was too much, clients get less from now on.
+    fn weigh(&mut self, now: Instant) {
+        let busy = Duration::from_micros(self.counters.turns.sum());
+        if !self.load.take(now, busy) {
+            return;
+        }
+        let level = self.load.level();
+        let id = self.config.id;
+        match level {
+            0 => log::warn!("{id} has time again for all that its clients want"),
+            _ => log::warn!("{id} has too much to do: level {level} of what it leaves out"),
+        }
+        self.counters.shed_level = level.into();
+        let keys: Vec<PeerKey> = self.peers.iter().map(|(index, _)| PeerKey(index)).collect();
+        for key in keys {
+            self.will_allocate(key, now);
+        }
     }
 
     /// How many ufrags, 4-tuples, deadlines and waiting datagrams it keeps. For tests.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::slot::Slot;
 use super::tracks::Track;
 use crate::base::bitrate::Bitrate;
-use crate::media::allocate::{Choice as Given, Demand, Given as Outcome, PauseReason};
+use crate::media::allocate::{Choice as Given, Demand, Given as Outcome, PauseReason, Size};
 use crate::wire::signal::{Cause, Limited, SlotQuality};
 
 /// What a client was told of a slot, and when.
@@ -29,9 +29,17 @@ pub struct Seen<'a> {
     pub outcome: Outcome,
     /// What the path carries of pictures.
     pub budget: Bitrate,
+    /// The server has no time for all that is asked for.
+    pub sheds: bool,
 }
 
 impl Seen<'_> {
+    /// How many steps the viewer would have use for, if the server had the time.
+    fn useful_steps(&self, slot: &Slot) -> usize {
+        let asked = Size { width: slot.want.width, height: slot.want.height };
+        self.demand.ladder.top(asked, slot.want.max_fps).into()
+    }
+
     /// The first that would have to change for the viewer to see more.
     fn cause(&self, slot: &Slot, now: Instant) -> Cause {
         let ladder = self.demand.ladder;
@@ -51,6 +59,9 @@ impl Seen<'_> {
             Given::Step(_) if !slot.is_showing() => Cause::WaitingKeyframe,
             Given::Step(_) if self.outcome.limited => {
                 of_line(ladder.rate(ladder.top(self.demand.asked, self.demand.fps_max)))
+            }
+            Given::Step(step) if self.sheds && step + 1 < self.useful_steps(slot) => {
+                Cause::ServerOverload
             }
             Given::Step(step) if step + 1 == ladder.steps().len() => match state.limited {
                 Limited::None => Cause::Ok,

@@ -10,6 +10,8 @@ const LADDER = [
 const HEIGHT_MIN = 150;
 /** Frame rates in one stream: full, a half, a quarter. */
 const FRAME_RATES = 'L1T3';
+/** Codecs that can; H.264 cannot in any browser. */
+const FRAME_RATES_OF = new Set(['vp8', 'vp9', 'av1']);
 /** Codecs that carry sizes and frame rates in one stream. */
 const SCALABLE = { vp9: 'L3T3_KEY', av1: 'L3T3_KEY' };
 /** An encoding is not sent at less than this share of its bits. */
@@ -20,11 +22,24 @@ const SCREEN = { maxBitrate: 2_500_000, maxFramerate: 15, scalabilityMode: FRAME
 /** A picture may be enlarged so far before the next larger one is of use; the server thinks so too. */
 const ENLARGED_MAX = 1.25;
 
-/** Whether the browser says that it sends a codec so. */
-function canSend(codec, mode) {
-  const codecs = RTCRtpSender.getCapabilities?.('video')?.codecs ?? [];
-  return codecs.some(({ mimeType, scalabilityModes }) => (
-    mimeType.toLowerCase() === `video/${codec}` && scalabilityModes?.includes(mode)));
+const known = new Map();
+
+/** Whether the browser sends layers so. It says it nowhere but where it is asked to. */
+function canSend(mode) {
+  if (!known.has(mode)) known.set(mode, asksFor(mode));
+  return known.get(mode);
+}
+
+function asksFor(mode) {
+  const pc = new RTCPeerConnection();
+  try {
+    const { sender } = pc.addTransceiver('video', { sendEncodings: [{ scalabilityMode: mode }] });
+    return sender.getParameters().encodings?.[0]?.scalabilityMode === mode;
+  } catch {
+    return false;
+  } finally {
+    pc.close();
+  }
 }
 
 /** Whether somebody has use for an encoding: of those that are smaller none covers what is asked for. */
@@ -61,7 +76,7 @@ function allEncodingsFor(source, track, codec) {
   const sides = [settings.width, settings.height].filter(Boolean);
   const height = sides.length ? Math.min(...sides) : LADDER.at(-1).height;
   const inside = SCALABLE[codec];
-  if (inside && canSend(codec, inside)) {
+  if (inside && canSend(inside)) {
     return [{ maxBitrate: LADDER.at(-1).maxBitrate, scalabilityMode: inside }];
   }
   const sizes = LADDER.map((step, at) => ({ ...step, by: 2 ** (LADDER.length - 1 - at) }))
@@ -70,6 +85,6 @@ function allEncodingsFor(source, track, codec) {
     rid,
     maxBitrate,
     scaleResolutionDownBy: by,
-    ...(canSend(codec, FRAME_RATES) && { scalabilityMode: FRAME_RATES }),
+    ...(FRAME_RATES_OF.has(codec) && canSend(FRAME_RATES) && { scalabilityMode: FRAME_RATES }),
   }));
 }
