@@ -48,7 +48,8 @@ globalThis.probe = (() => {
       })),
       outbound: all.filter((s) => s.type === 'outbound-rtp').map((s) => ({
         mid: s.mid ?? null, kind: s.kind, codec: codec(s.codecId), packets: s.packetsSent ?? 0,
-        frames: s.framesEncoded ?? 0, sent: s.framesSent ?? 0, width: s.frameWidth ?? 0, plis: s.pliCount ?? 0,
+        frames: s.framesEncoded ?? 0, rid: s.rid ?? null, active: s.active ?? null, bytes: s.bytesSent ?? 0,
+        sent: s.framesSent ?? 0, width: s.frameWidth ?? 0, plis: s.pliCount ?? 0,
         keyframes: s.keyFramesEncoded ?? null, encoder: s.encoderImplementation ?? null,
       })),
       remote: pair ? report.get(pair.remoteCandidateId) && {
