@@ -3,7 +3,7 @@
 use crate::wire::codec::Codec;
 use crate::wire::dependency_descriptor::{Descriptor, Structure, edges};
 use crate::wire::frame::{Frame, Targets};
-use crate::wire::payload::{self, vp9};
+use crate::wire::payload::{self, h264, vp9};
 
 /// What is remembered of one stream.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub struct Layers {
     learned: u64,
     /// Of VP9, what the last scalability structure said.
     highest_spatial: Option<u8>,
+    /// Of H264, the newest packet, and whether parameter sets came last, without a picture yet.
+    sets: Option<(u64, bool)>,
     described: Option<Box<Described>>,
 }
 
@@ -50,8 +52,23 @@ impl Layers {
         match codec {
             _ if !descriptor.is_empty() => self.read_descriptor(seq, descriptor),
             Codec::Vp9 { .. } => self.read_vp9(seq, payload),
+            Codec::H264 { .. } => self.read_h264(seq, payload),
             _ => (payload::frame(codec, payload), payload::starts_keyframe(codec, payload)),
         }
+    }
+
+    /// A keyframe begins with its parameter sets, which may be in packets of their own. So an IDR
+    /// picture without any begins nothing where they came before it, nor where they may have.
+    fn read_h264(&mut self, seq: u64, payload: &[u8]) -> (Frame, bool) {
+        let part = h264::part(payload);
+        let before = self.sets.filter(|(last, _)| last + 1 == seq).map(|(_, leads)| leads);
+        if self.sets.is_none_or(|(last, _)| seq > last) {
+            let leads = part.leads || before == Some(true) && !part.has_slice;
+            self.sets = Some((seq, leads));
+        }
+        let alone = part.begins_idr && before == Some(false);
+        let starts_keyframe = part.has_set || alone;
+        (Frame::plain(starts_keyframe), starts_keyframe)
     }
 
     fn read_vp9(&mut self, seq: u64, payload: &[u8]) -> (Frame, bool) {
@@ -69,8 +86,9 @@ impl Layers {
     fn read_descriptor(&mut self, seq: u64, descriptor: &[u8]) -> (Frame, bool) {
         let known = self.described.as_deref().map(|described| &*described.structure);
         let Some(mut said) = Descriptor::parse(descriptor, known) else {
-            let (is_start, is_end) = edges(descriptor);
-            return (Frame { is_start, is_end, ..Frame::plain(false) }, false);
+            // Whether its picture ends with it, nobody knows.
+            let (is_start, _) = edges(descriptor);
+            return (Frame { is_start, ..Frame::plain(false) }, false);
         };
         if seq >= self.learned {
             self.learn(seq, &mut said);
@@ -162,7 +180,7 @@ mod tests {
     fn a_descriptor_is_understood_by_what_came_before() {
         let mut layers = Layers::default();
         let unknown = delta(&mut layers, 0, 1);
-        assert_eq!(unknown, Frame { is_start: true, is_end: true, ..Frame::plain(false) });
+        assert_eq!(unknown, Frame { is_start: true, ..Frame::plain(false) });
         let (frame, starts_keyframe) = layers.read(1, AV1, &[0x10], &KEYFRAME);
         assert!(starts_keyframe && frame.begins == Targets::ALL);
         assert_eq!(delta(&mut layers, 4, 5).layer, Layer { spatial: 1, temporal: 1 });
@@ -210,6 +228,30 @@ mod tests {
         assert_eq!(needs(&mut layers, &[0xc4, 0, 6], 22), [], "a keyframe of before");
         layers.read(23, AV1, &[], &KEYFRAME);
         assert_eq!(needs(&mut layers, &[0xc4, 0, 6], 24).len(), 12);
+    }
+
+    /// Parameter sets in a packet of their own, and an IDR picture in two fragments.
+    #[test]
+    fn a_keyframe_of_h264_begins_with_its_parameter_sets() {
+        let h264 = Codec::H264 { profile: 0x42e0, mode: 1 };
+        let (sets, idr, rest, slice): (&[u8], &[u8], &[u8], &[u8]) =
+            (&[0x78, 0, 1, 0x67, 0, 1, 0x68], &[0x7c, 0x85], &[0x7c, 0x45], &[0x61]);
+        let begins = |packets: &[(u64, &[u8])]| {
+            let mut layers = Layers::default();
+            let starts =
+                |(seq, p): &(u64, &[u8])| layers.read(*seq, h264, p, &[]).1.then_some(*seq);
+            packets.iter().filter_map(starts).collect::<Vec<u64>>()
+        };
+        assert_eq!(begins(&[(1, slice), (2, sets), (3, idr), (4, rest), (5, slice)]), [2]);
+        assert!(begins(&[(1, slice), (3, idr), (4, rest)]).is_empty(), "the sets may be lost");
+        assert_eq!(
+            begins(&[(1, slice), (3, idr), (2, sets), (4, rest)]),
+            [2],
+            "they were overtaken"
+        );
+        assert_eq!(begins(&[(1, slice), (2, idr), (3, rest)]), [2], "there are none in band");
+        assert_eq!(begins(&[(1, sets), (2, &[0x06]), (3, idr)]), [1]);
+        assert!(begins(&[(9, idr)]).is_empty(), "nobody knows what was before");
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl Missing {
         self.packets.drain(..before);
     }
 
+    /// Whether a packet is missing.
+    pub fn has(&self, seq: u64) -> bool {
+        self.packets.binary_search_by_key(&seq, |p| p.seq).is_ok()
+    }
+
     fn found(&mut self, seq: u64, now: Instant) {
         let Ok(at) = self.packets.binary_search_by_key(&seq, |p| p.seq) else { return };
         match self.packets.remove(at) {

@@ -14,10 +14,11 @@ use super::slot::Line;
 use super::tracks::{Origin, TrackKey};
 use super::{Datagram, Timer, Worker};
 use crate::base::counters::DropReason;
-use crate::base::ids::TrackId;
+use crate::base::ids::{ParticipantId, TrackId};
 use crate::base::limits::{
     ALLOCATION_INTERVAL, DATAGRAM_OUT_BYTES_MAX, ENCODINGS_MAX, FLUSH_BYTES,
 };
+use crate::media::encoding::Choice;
 use crate::media::packet::{Head, Packet};
 use crate::room::mail::{Outgoing, RoomLetter, ToWorker, TrackLetter, TrackRef};
 use crate::wire::codec::Kind;
@@ -196,6 +197,16 @@ impl Worker {
         }
         datagrams.extend(self.transmits.take());
         datagrams
+    }
+
+    /// Sends a participant that of what sits in its slot, whatever its path carries. For tests.
+    pub fn hold(&mut self, participant: ParticipantId, mid: &str, choice: Option<Choice>) {
+        let key = self.by_participant.get(&participant).copied();
+        let slots = key.and_then(|key| Some(&mut self.peers.get_mut(key.0)?.slots));
+        let slot = slots.and_then(|slots| slots.iter_mut().find(|slot| slot.agreed.name == mid));
+        if let Some(slot) = slot {
+            slot.hold(choice);
+        }
     }
 
     /// A subscriber cannot show a track before a keyframe comes.

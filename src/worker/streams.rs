@@ -56,6 +56,10 @@ pub enum PayloadType {
 /// With as many again as one stream may miss, it still fits a datagram.
 const NACK_BYTES_ENOUGH: usize = 100;
 
+/// A packet that was sent again is of a stream whose newest is not further from it, where nothing
+/// else tells: half a second of the fastest.
+const RTX_NEAR: u64 = 512;
+
 #[derive(Debug)]
 struct Stream {
     ssrc: u32,
@@ -66,6 +70,8 @@ struct Stream {
     place: Option<(TrackId, u8)>,
     /// It carries retransmissions of another one.
     is_rtx: bool,
+    /// Which one, as soon as it is known.
+    repairs: Option<u32>,
     reception: Reception,
     missing: Missing,
     clock: StreamClock,
@@ -173,6 +179,7 @@ impl Streams {
             index: ReceiveIndex::default(),
             place: None,
             is_rtx: false,
+            repairs: None,
             reception: Reception::default(),
             missing: Missing::default(),
             clock: StreamClock::default(),
@@ -264,7 +271,13 @@ impl Streams {
         now: Instant,
     ) -> Result<(u32, u64), DropReason> {
         let named = self.announced.iter().find(|a| a.rtx == Some(rtx)).map(|a| a.ssrc);
-        let ssrc = named.or_else(|| self.newest(place)).ok_or(DropReason::RtxUnused)?;
+        let known = self.list.iter().find(|stream| stream.ssrc == rtx).and_then(|s| s.repairs);
+        let known = named.or(known).map(|ssrc| (ssrc, true));
+        let found = known.or_else(|| self.repairs(place, seq));
+        let (ssrc, is_sure) = found.ok_or(DropReason::RtxUnused)?;
+        if is_sure && let Some(stream) = self.list.iter_mut().find(|stream| stream.ssrc == rtx) {
+            stream.repairs = Some(ssrc);
+        }
         let original = self
             .list
             .iter_mut()
@@ -274,6 +287,22 @@ impl Streams {
         original.index.accept(index);
         original.missing.received(index, now);
         Ok((original.ssrc, index))
+    }
+
+    /// The stream of a track's encoding that a packet which was sent again is of, and whether that
+    /// is sure: of several, as a client has that changed its SSRC, one that misses it, or else the
+    /// newest, if it is near to what came of that.
+    fn repairs(&self, place: (TrackId, u8), seq: u16) -> Option<(u32, bool)> {
+        let of_it = || self.list.iter().filter(|s| s.place == Some(place) && !s.is_rtx);
+        let misses = |stream: &&Stream| {
+            stream.index.guess(seq).is_some_and(|index| stream.missing.has(index))
+        };
+        if let Some(stream) = of_it().filter(misses).max_by_key(|stream| stream.number) {
+            return Some((stream.ssrc, true));
+        }
+        let newest = of_it().max_by_key(|stream| stream.number)?;
+        let is_near = newest.index.distance(newest.index.guess(seq)?) < RTX_NEAR;
+        (is_near || of_it().count() == 1).then_some((newest.ssrc, false))
     }
 
     /// The track of a packet's stream (RFC 9143 §9.2): by what was announced, by its MID, or
@@ -447,6 +476,27 @@ mod tests {
         // The report that took 20 ms tells when the others were made, too.
         let expected = [anchor(1, 1_020, 90_000), anchor(2, 20, 0)];
         assert_eq!(anchors, expected);
+    }
+
+    /// A client that changed its SSRC sends packets of the stream before once more.
+    #[test]
+    fn what_is_sent_again_is_of_the_stream_that_misses_it() {
+        let start = Instant::now();
+        let place = (TrackId(1), 0);
+        let mut streams = Streams::default();
+        for (ssrc, numbers) in [(1, [100, 102]), (2, [5_000, 5_002])] {
+            let stream = streams.begin(ssrc, start).expect("there is room");
+            stream.place = Some(place);
+            for number in numbers {
+                stream.index.accept(number);
+                stream.missing.received(number, start);
+            }
+        }
+        assert_eq!(streams.repairs(place, 101), Some((1, true)));
+        assert_eq!(streams.repairs(place, 5_001), Some((2, true)));
+        assert_eq!(streams.repairs(place, 4_990), Some((2, false)), "asked for no more");
+        assert_eq!(streams.repairs(place, 5_002), None, "it is there");
+        assert_eq!(streams.repairs(place, 20_000), None, "of neither");
     }
 
     /// What its descriptors say goes before its payload, which says the contrary, and the marker

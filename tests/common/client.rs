@@ -63,12 +63,15 @@ pub struct Sender {
     pub interval: Duration,
     /// When each frame was sent, by its number.
     pub sent_at: Vec<Instant>,
-    encoder: Encoder,
+    pub encoder: Encoder,
     pt: Option<Pt>,
     pub seq: u64,
     pub frames: u32,
     next_frame: Instant,
     pub keyframe_wanted: bool,
+    /// How long its encoder takes to make one that is asked for, and when it will be ready.
+    pub keyframe_delay: Duration,
+    keyframe_at: Option<Instant>,
     /// Payloads are made this long, whatever the encoder says.
     pub packet_bytes: Option<usize>,
 }
@@ -134,6 +137,8 @@ impl Client {
                 frames: 0,
                 next_frame: now,
                 keyframe_wanted: true,
+                keyframe_delay: Duration::ZERO,
+                keyframe_at: None,
                 packet_bytes: None,
             });
         }
@@ -288,7 +293,7 @@ impl Client {
                 self.keyframe_requests += 1;
                 self.asked.push(self.now);
                 if let Some(sender) = &mut self.sending {
-                    sender.keyframe_wanted = true;
+                    sender.keyframe_at.get_or_insert(self.now + sender.keyframe_delay);
                 }
             }
             Event::RtpPacket(packet) => {
@@ -325,7 +330,8 @@ impl Client {
         let pt = *sender.pt.get_or_insert(media.remote_pts()[0]);
         sender.next_frame = now + sender.interval;
         sender.sent_at.push(now);
-        let keyframe = std::mem::take(&mut sender.keyframe_wanted);
+        let made = sender.keyframe_at.take_if(|at| *at <= now).is_some();
+        let keyframe = std::mem::take(&mut sender.keyframe_wanted) | made;
         let payloads = sender.encoder.frame(keyframe, self.label, sender.frames);
         let timestamp = sender.frames.wrapping_mul(4_500);
         sender.frames += 1;

@@ -2,17 +2,25 @@
 //! would, so that a receiver can tell whether a decoder could follow.
 
 /// Makes the packets of a stream's frames.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Encoder {
     picture_id: u16,
     tl0: u8,
+    /// Packets of a keyframe, of a thousand bytes each.
+    pub keyframe_packets: usize,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Encoder { picture_id: 0, tl0: 0, keyframe_packets: 4 }
+    }
 }
 
 impl Encoder {
     /// One frame as RTP payloads. `label` names the publisher, so that a receiver sees whose
     /// frame it got; a keyframe spans several packets as in life.
     pub fn frame(&mut self, keyframe: bool, label: u32, number: u32) -> Vec<Vec<u8>> {
-        let packets = if keyframe { 4 } else { 1 };
+        let packets = if keyframe { self.keyframe_packets } else { 1 };
         let [high, low] = (self.picture_id & 0x7fff | 0x8000).to_be_bytes();
         let payloads = (0..packets).map(|i| {
             let mut p = vec![0x80 | u8::from(i == 0) << 4, 0xe0, high, low, self.tl0, 0x20];

@@ -10,12 +10,27 @@ pub struct LayerFilter {
     target: Layer,
     /// Targets of which the subscriber got every frame since it could begin.
     whole: Targets,
+    /// What it gets of pictures since the keyframe is of lower spatial layers, too.
+    is_stacked: bool,
+    /// Something may be missing of the lower spatial layers, unless they are part of it.
+    has_gaps: bool,
+    /// The highest layers that came: above those, all targets are the same.
+    highest: Layer,
+    /// The last frame from which on targets could be shown, and which.
+    reached: (u64, Targets),
 }
 
 impl LayerFilter {
     /// From a keyframe on.
     pub fn new(target: Layer) -> LayerFilter {
-        LayerFilter { target, whole: Targets::ALL }
+        LayerFilter {
+            target,
+            whole: Targets::ALL,
+            is_stacked: false,
+            has_gaps: false,
+            highest: Layer::LOWEST,
+            reached: (0, Targets::NONE),
+        }
     }
 
     /// What it gets now.
@@ -25,39 +40,79 @@ impl LayerFilter {
 
     /// Whether only a keyframe leads to `wanted`: another spatial layer than what it has whole.
     pub fn needs_keyframe(&self, wanted: Layer) -> bool {
-        wanted.spatial != self.target.spatial && !self.whole.has(wanted)
+        wanted.spatial != self.target.spatial && !self.whole().has(wanted)
+    }
+
+    /// Some packets did not come, or not yet.
+    pub fn miss(&mut self) {
+        self.whole = self.whole.and(self.within(0));
+        self.has_gaps = true;
     }
 
     /// Whether a packet that follows all that came before is for the subscriber.
     pub fn take(&mut self, head: &Head, wanted: Layer) -> bool {
         let frame = &head.frame;
+        let is_below = frame.is_start && frame.layer.spatial == 0 && self.target.spatial > 0;
+        self.is_stacked |= is_below && !head.starts_keyframe && frame.needed.has(self.target);
         if head.starts_keyframe {
-            self.whole = Targets::ALL;
-            self.target = wanted;
-        } else if frame.is_start && self.target != wanted {
+            *self = LayerFilter { highest: self.highest, ..LayerFilter::new(wanted) };
+        } else if frame.is_start && frame.layer.spatial == 0 && self.target != wanted {
+            // Once it has begun, a picture is of one target: its end may have left already.
             self.follow(frame, wanted);
         }
+        self.highest.spatial = self.highest.spatial.max(frame.layer.spatial);
+        self.highest.temporal = self.highest.temporal.max(frame.layer.temporal);
         let needed = frame.needed.has(self.target);
         if !needed {
             self.whole = self.whole.without(frame.needed);
         } else if frame.is_start {
-            self.whole = self.whole.or(self.reached(frame));
+            let reached = self.reached(frame);
+            if !reached.is_empty() {
+                self.reached = (head.seq, reached);
+            }
+            self.whole = self.whole.or(reached);
         }
         needed
     }
 
+    /// A packet that came late was left out: those that need it, unless they began since.
+    pub fn leave_out(&mut self, head: &Head) {
+        let (at, reached) = self.reached;
+        let begun = if head.seq < at { reached } else { Targets::NONE };
+        self.whole = self.whole.without(head.frame.needed.without(begun));
+    }
+
+    /// The targets up to its own, from a spatial layer on.
+    fn within(&self, lowest: u8) -> Targets {
+        let Layer { spatial, temporal } = self.known(self.target);
+        let layers = (0..LAYERS_MAX).flat_map(|s| (0..LAYERS_MAX).map(move |t| (s, t)));
+        let layers = layers.filter_map(|(spatial, temporal)| Layer::new(spatial, temporal));
+        let within = layers.filter(|layer| {
+            let own = self.known(*layer);
+            (lowest.min(spatial)..=spatial).contains(&own.spatial) && own.temporal <= temporal
+        });
+        within.fold(Targets::NONE, Targets::with)
+    }
+
+    /// The layer, or the highest that there is below it.
+    fn known(&self, layer: Layer) -> Layer {
+        let Layer { spatial, temporal } = self.highest;
+        Layer { spatial: layer.spatial.min(spatial), temporal: layer.temporal.min(temporal) }
+    }
+
+    /// The targets of which all was received: behind a gap, of the lower spatial layers only if
+    /// what it has since is of them, too.
+    fn whole(&self) -> Targets {
+        match self.has_gaps && !self.is_stacked {
+            true => self.whole.and(self.within(self.known(self.target).spatial)),
+            false => self.whole,
+        }
+    }
+
     /// Goes as near to `wanted` as this frame lets it.
     fn follow(&mut self, frame: &Frame, wanted: Layer) {
-        let whole = self.whole.or(self.reached(frame));
-        // A picture that was begun with one spatial layer as its last ends with that, unless this
-        // frame is the very one that leads up.
-        let may_change = |spatial| {
-            spatial == self.target.spatial
-                || frame.layer.spatial == 0
-                || spatial == frame.layer.spatial && spatial > self.target.spatial
-        };
-        let spatials = (0..=wanted.spatial).rev().filter(|spatial| may_change(*spatial));
-        for spatial in spatials {
+        let whole = self.whole().or(self.reached(frame));
+        for spatial in (0..=wanted.spatial).rev() {
             for temporal in (0..=wanted.temporal).rev() {
                 let layer = Layer { spatial, temporal };
                 if whole.has(layer) {
@@ -65,6 +120,11 @@ impl LayerFilter {
                     return;
                 }
             }
+        }
+        // Before a keyframe leads to another spatial layer, this one may cost less.
+        let lower = Layer { temporal: wanted.temporal, ..self.target };
+        if lower.temporal < self.target.temporal && whole.has(lower) {
+            self.target = lower;
         }
     }
 

@@ -12,6 +12,7 @@ use super::clock::StreamAnchor;
 use super::packet::{Head, Packet};
 use crate::base::counters::DropReason;
 use crate::wire::codec::Codec;
+use crate::wire::dependency_descriptor::active::{DESCRIPTOR_MAX, Mask, Sent};
 use crate::wire::frame::Layer;
 use crate::wire::payload;
 
@@ -27,6 +28,8 @@ pub struct Rewriter {
     source: Option<Source>,
     /// Highest sequence number sent.
     last_seq: u64,
+    /// The same of those that had a payload.
+    last_content: u64,
     /// Of the newest frame sent.
     last_timestamp: u32,
     last_sent: Option<Instant>,
@@ -34,6 +37,8 @@ pub struct Rewriter {
     last_picture_id: u16,
     last_tl0: u8,
     last_frame_number: u16,
+    /// The last source that ended: its SSRC, clock, and what its timestamps differed by.
+    ended: Option<(u32, u32, u32)>,
     /// What the next source's timestamps differ by, if it is known.
     next_timestamp_delta: Option<u32>,
     runs: Runs,
@@ -51,11 +56,16 @@ struct Source {
     /// The highest that was seen.
     last_seq: u64,
     timestamp_delta: u32,
+    /// The timestamp of its first packet, and what that became, which may be later than it should.
+    first_timestamp: (u32, u32),
     tl0_delta: u8,
     frame_number_delta: u16,
     filter: LayerFilter,
     /// Of the frame that was left out last.
     left_out: Option<u16>,
+    /// Of its decode targets, those that the publisher sends, and what the subscriber was told.
+    sent: Option<Box<Sent>>,
+    told: Option<Mask>,
 }
 
 /// What becomes of a packet.
@@ -81,6 +91,7 @@ pub struct Rewritten {
     picture_id: Option<(usize, u32, u16)>,
     tl0_pic_idx: Option<(usize, u8)>,
     frame_number: Option<u16>,
+    active: Option<Mask>,
 }
 
 impl Rewritten {
@@ -92,6 +103,17 @@ impl Rewritten {
         if let Some((offset, tl0)) = self.tl0_pic_idx {
             payload::write_tl0_pic_idx(payload, offset, tl0);
         }
+    }
+
+    /// The dependency descriptor as it tells of the decode targets that the slot sends, which may
+    /// take more `room`. What [`Self::patch_descriptor`] writes is still to come.
+    pub fn descriptor<'d>(
+        &self,
+        descriptor: &'d [u8],
+        room: &'d mut Option<[u8; DESCRIPTOR_MAX]>,
+    ) -> &'d [u8] {
+        let Some(active) = self.active else { return descriptor };
+        active.write(descriptor, room.insert([0; DESCRIPTOR_MAX])).unwrap_or(descriptor)
     }
 
     /// Writes the slot's frame number into a copy of the dependency descriptor.
@@ -109,11 +131,13 @@ impl Rewriter {
         Rewriter {
             source: None,
             last_seq: u64::from(seq & 0x7fff),
+            last_content: 0,
             last_timestamp: timestamp,
             last_sent: None,
             last_picture_id: 0,
             last_tl0: 0,
             last_frame_number: 0,
+            ended: None,
             next_timestamp_delta: None,
             runs: Runs::default(),
         }
@@ -122,25 +146,31 @@ impl Rewriter {
     /// The next packets come from another source, or from the same one after a gap: wait for a
     /// place where a decoder can begin.
     pub fn restart(&mut self) {
-        self.source = None;
+        if let Some(source) = self.source.take() {
+            self.ended = Some((source.ssrc, source.codec.clock_hz(), source.timestamp_delta));
+        }
         self.next_timestamp_delta = None;
     }
 
     /// The next packets come from another encoding of what is shown, whose timestamps stand for the
     /// same moments as far as the anchors of both tell.
     pub fn switch(&mut self, from: Option<StreamAnchor>, to: Option<StreamAnchor>) {
-        let delta = from.zip(to).and_then(|(from, to)| {
-            let source = self.source.as_ref().filter(|source| source.ssrc == from.ssrc)?;
-            let same = from.anchor.timestamp_at(to.anchor.at, source.codec.clock_hz());
-            Some(same.wrapping_add(source.timestamp_delta).wrapping_sub(to.anchor.timestamp))
-        });
         self.restart();
-        self.next_timestamp_delta = delta;
+        self.next_timestamp_delta = from.zip(to).and_then(|(from, to)| {
+            let (_, clock_hz, delta) = self.ended.filter(|(ssrc, ..)| *ssrc == from.ssrc)?;
+            let same = from.anchor.timestamp_at(to.anchor.at, clock_hz);
+            Some(same.wrapping_add(delta).wrapping_sub(to.anchor.timestamp))
+        });
     }
 
     /// Whether nothing is sent until a keyframe begins.
     pub fn awaits_keyframe(&self) -> bool {
         self.source.is_none()
+    }
+
+    /// Whether that is the packet with which the present source began.
+    pub fn began_with(&self, head: &Head) -> bool {
+        self.source.as_ref().is_some_and(|own| own.is_of(head) && own.first_seq == head.seq)
     }
 
     /// Whether `wanted` can be had only from a keyframe on.
@@ -174,13 +204,14 @@ impl Rewriter {
             return Outcome::Skip(DropReason::AwaitingKeyframe);
         };
         let outcome = source.pass(packet, wanted, &mut self.runs);
-        if let Outcome::Send(sent) | Outcome::Fill(sent) = outcome
-            && sent.seq > self.last_seq
+        if let Outcome::Send(sent) | Outcome::Fill(sent) = outcome {
+            self.last_seq = self.last_seq.max(sent.seq);
+        }
+        if let Outcome::Send(sent) = outcome
+            && sent.seq > self.last_content
         {
-            self.last_seq = sent.seq;
-            if let Outcome::Send(_) = outcome {
-                self.remember(packet, &sent);
-            }
+            self.last_content = sent.seq;
+            self.remember(packet, &sent);
         }
         outcome
     }
@@ -249,48 +280,70 @@ impl Rewriter {
             seq_delta: (self.last_seq + 1).wrapping_sub(head.seq),
             picture_id_delta,
             target: wanted,
+            tells: None,
         });
+        let (timestamp, should_be) = self.first_timestamp(head);
         self.source = Some(Source {
             ssrc: head.ssrc,
             take: head.take,
             codec: head.codec,
             first_seq: head.seq,
             last_seq: head.seq.saturating_sub(1),
-            timestamp_delta: self.first_timestamp(head).wrapping_sub(head.timestamp),
+            timestamp_delta: should_be.wrapping_sub(head.timestamp),
+            first_timestamp: (head.timestamp, timestamp),
             tl0_delta: (head.counters.tl0_pic_idx)
                 .map_or(0, |(_, tl0)| self.last_tl0.wrapping_add(1).wrapping_sub(tl0)),
             frame_number_delta: frame_number(packet)
                 .map_or(0, |n| self.last_frame_number.wrapping_add(1).wrapping_sub(n)),
             filter: LayerFilter::new(wanted),
             left_out: None,
+            sent: None,
+            told: None,
         });
     }
 
     /// The timestamp of a source's first packet: of the moment that it is known to stand for, else
-    /// as much later than the last as it came.
-    fn first_timestamp(&mut self, head: &Head) -> u32 {
-        let Some(sent) = self.last_sent else { return self.last_timestamp };
+    /// as much later than the last as it came. And what it should be, if that moment was shown
+    /// already, in the other encoding: it is another picture, and comes behind that.
+    fn first_timestamp(&mut self, head: &Head) -> (u32, u32) {
+        let Some(sent) = self.last_sent else {
+            return (self.last_timestamp, self.last_timestamp);
+        };
         let clock_hz = head.codec.clock_hz();
         let elapsed = head.received.saturating_duration_since(sent).as_micros();
         let ticks = (elapsed * u128::from(clock_hz) / 1_000_000) as u32;
         let guess = self.last_timestamp.wrapping_add(ticks.max(1));
-        let Some(delta) = self.next_timestamp_delta.take() else { return guess };
+        let Some(delta) = self.next_timestamp_delta.take() else { return (guess, guess) };
         let known = head.timestamp.wrapping_add(delta);
         if known.wrapping_sub(guess).cast_signed().unsigned_abs() > clock_hz * ANCHORS_AGREE_S {
-            return guess;
+            return (guess, guess);
         }
         let ahead = known.wrapping_sub(self.last_timestamp).cast_signed();
-        // The same moment was shown already, in the other encoding; it is another picture.
-        if ahead > 0 { known } else { self.last_timestamp.wrapping_add(1) }
+        (if ahead > 0 { known } else { self.last_timestamp.wrapping_add(1) }, known)
     }
 }
 
 /// Of two encodings' clocks that differ by more seconds, one is read wrongly.
 const ANCHORS_AGREE_S: u32 = 2;
+/// A source that begins with moments which were shown already goes on so much slower until it comes
+/// to others. Larger catches up sooner; smaller keeps pictures at their distance from each other.
+const CATCHES_UP: u32 = 16;
 
 impl Source {
     fn is_of(&self, head: &Head) -> bool {
         (self.codec, self.ssrc, self.take) == (head.codec, head.ssrc, head.take)
+    }
+
+    /// What is sent for a timestamp: as much later as all, but behind what was sent before this
+    /// source. Both grow with it, so it never goes back; and it is the same for all of a picture,
+    /// in whatever order that comes.
+    fn timestamp(&self, timestamp: u32) -> u32 {
+        let known = timestamp.wrapping_add(self.timestamp_delta);
+        let (first, sent) = self.first_timestamp;
+        let since = timestamp.wrapping_sub(first);
+        let behind = sent.wrapping_add(since / CATCHES_UP);
+        let is_shown = since.cast_signed() >= 0 && behind.wrapping_sub(known).cast_signed() > 0;
+        if is_shown { behind } else { known }
     }
 
     fn pass(&mut self, packet: &Packet<'_>, wanted: Layer, runs: &mut Runs) -> Outcome {
@@ -301,25 +354,53 @@ impl Source {
         };
         if head.seq <= self.last_seq {
             let sent = self.rewritten(packet, run);
-            return match head.frame.needed.has(run.target) && !packet.payload.is_empty() {
-                true => Outcome::Send(sent),
-                false => Outcome::Fill(sent),
-            };
+            if packet.payload.is_empty() {
+                return Outcome::Fill(sent);
+            }
+            if !head.frame.needed.has(run.target) {
+                self.filter.leave_out(head);
+                return Outcome::Fill(sent);
+            }
+            if let Some(sent) = Sent::read(packet.descriptor, self.sent.as_deref()) {
+                // It goes as it is: what is true is told with the next.
+                (self.sent, self.told) = (Some(Box::new(sent)), None);
+            }
+            return Outcome::Send(sent);
         }
         let target = run.target;
-        let needed = self.filter.take(head, wanted) && !packet.payload.is_empty();
+        if head.seq > self.last_seq + 1 {
+            self.filter.miss();
+        }
+        // Padding is of no frame.
+        let needed = !packet.payload.is_empty() && self.filter.take(head, wanted);
         self.last_seq = head.seq;
+        let tells = self.learn(packet).filter(|_| needed);
         if !needed {
             self.leave_out(head, runs);
             let layered = !packet.payload.is_empty();
             return Outcome::Skip(if layered { DropReason::Layer } else { DropReason::Padding });
         }
         let mut run = *run;
-        if self.filter.target() != target {
-            run = Run { first: head.seq, target: self.filter.target(), ..run };
+        if self.filter.target() != target || tells.is_some() {
+            run = Run { first: head.seq, target: self.filter.target(), tells, ..run };
             runs.open(head.seq, run);
+            self.told = tells.or(self.told);
         }
         Outcome::Send(self.rewritten(packet, &run))
+    }
+
+    /// Takes in what a packet says of the decode targets; what it has to say to the subscriber, if
+    /// that does not know it.
+    fn learn(&mut self, packet: &Packet<'_>) -> Option<Mask> {
+        if packet.descriptor.is_empty() {
+            return None;
+        }
+        if let Some(sent) = Sent::read(packet.descriptor, self.sent.as_deref()) {
+            self.told = Some(Mask { mask: sent.published, count: sent.count });
+            self.sent = Some(Box::new(sent));
+        }
+        let own = self.sent.as_deref()?.up_to(self.filter.target());
+        Some(own).filter(|own| Some(*own) != self.told)
     }
 
     /// What follows closes up to what was before.
@@ -335,6 +416,7 @@ impl Source {
             seq_delta: last.seq_delta.wrapping_sub(1),
             picture_id_delta: last.picture_id_delta.wrapping_sub(is_another.into()),
             target: self.filter.target(),
+            tells: None,
         };
         runs.open(head.seq, run);
     }
@@ -344,7 +426,7 @@ impl Source {
         let (counters, frame) = (&head.counters, &head.frame);
         Rewritten {
             seq: head.seq.wrapping_add(run.seq_delta),
-            timestamp: head.timestamp.wrapping_add(self.timestamp_delta),
+            timestamp: self.timestamp(head.timestamp),
             marker: head.marker || frame.is_end && frame.layer.spatial == run.target.spatial,
             picture_id: (counters.picture_id)
                 .filter(|_| run.picture_id_delta != 0)
@@ -355,6 +437,7 @@ impl Source {
             frame_number: frame_number(packet)
                 .filter(|_| self.frame_number_delta != 0)
                 .map(|number| number.wrapping_add(self.frame_number_delta)),
+            active: run.tells.filter(|_| head.seq == run.first && !packet.descriptor.is_empty()),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::base::limits::REWRITE_RUNS_MAX;
+use crate::wire::dependency_descriptor::active::Mask;
 use crate::wire::frame::Layer;
 
 /// Packets of a source that leave in a row, up to where the next run begins or one is left out.
@@ -17,6 +18,8 @@ pub struct Run {
     pub picture_id_delta: u16,
     /// What was wanted meanwhile, for packets that come late.
     pub target: Layer,
+    /// What its first packet tells of the decode targets that are sent from there on.
+    pub tells: Option<Mask>,
 }
 
 /// The runs of the present source, the oldest first; at most [`REWRITE_RUNS_MAX`]. What is older

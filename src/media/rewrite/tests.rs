@@ -291,3 +291,45 @@ fn another_encoding_shows_the_same_moments() {
     let next = send(&mut slot, &other(100, 99, 700_000)).unwrap();
     assert_eq!(next.timestamp, first.wrapping_add(9_000));
 }
+
+#[test]
+fn moments_that_were_shown_already_are_caught_up_with() {
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    let anchor = |ssrc, timestamp| {
+        let anchor = crate::media::clock::Anchor { at: start, timestamp };
+        Some(StreamAnchor { encoding: 0, ssrc, anchor })
+    };
+    let mut slot = Rewriter::new(0, 0);
+    let first = send(&mut slot, &vp8(at(0), 10, 90_000, 1, true)).unwrap();
+    let mut last = send(&mut slot, &vp8(at(100), 11, 99_000, 2, false)).unwrap().timestamp;
+    // The other encoding's keyframe is of 60 ms before.
+    slot.switch(anchor(1, 90_000), anchor(2, 700_000));
+    for number in 0..20u32 {
+        let timestamp = 700_000 + 9_000 - 5_400 + 3_000 * number;
+        let id = 5 + number as u16;
+        let mut owned = vp8(at(110 + 33 * u64::from(number)), 99, timestamp, id, number == 0);
+        (owned.head.ssrc, owned.head.seq) = (2, 99 + u64::from(number));
+        let sent = send(&mut slot, &owned).unwrap().timestamp;
+        assert!(sent > last, "{number}: it goes on");
+        let known = first.timestamp + timestamp - 700_000;
+        assert_eq!(sent == known, number >= 2, "{number}: {sent}, {known}");
+        last = sent;
+    }
+}
+
+#[test]
+fn nothing_begins_that_refers_to_what_came_late_and_was_left_out() {
+    let mut slot = Rewriter::new(0, 0);
+    let begins = |slot: &mut Rewriter, owned: &Owned, wanted| {
+        matches!(slot.rewrite(&owned.packet(), wanted), Outcome::Send(_))
+    };
+    assert!(begins(&mut slot, &layered(0, 0, false), temporal(0)));
+    assert!(begins(&mut slot, &layered(2, 0, false), temporal(0)), "1 is missing");
+    assert!(!begins(&mut slot, &layered(3, 1, false), temporal(1)), "it may refer to 1");
+    assert!(!begins(&mut slot, &layered(1, 1, false), temporal(1)), "which was left out");
+    assert!(begins(&mut slot, &layered(4, 0, false), temporal(1)));
+    assert!(begins(&mut slot, &layered(5, 1, true), temporal(1)), "refers to none of those");
+    assert!(!begins(&mut slot, &layered(3, 1, false), temporal(1)), "nor does it come back");
+    assert!(begins(&mut slot, &layered(7, 1, false), temporal(1)));
+}

@@ -36,6 +36,11 @@ impl ReceiveIndex {
         (index <= INDEX_MAX && !self.seen.has(index)).then_some(index)
     }
 
+    /// How far an index is from the highest so far.
+    pub fn distance(&self, index: u64) -> u64 {
+        self.seen.highest.abs_diff(index)
+    }
+
     /// The packet whose index was guessed turned out to be genuine.
     pub fn accept(&mut self, index: u64) {
         debug_assert!(index <= INDEX_MAX, "guessed");

@@ -4,6 +4,7 @@
 //! Packets refer to templates, which a keyframe's first packet brings along and which have to be
 //! kept ([`Structure`]); most descriptors are three bytes.
 
+pub mod active;
 mod structure;
 #[cfg(test)]
 mod tests;

@@ -123,6 +123,12 @@ impl Structure {
         self.serving.get(place(layer)).copied().unwrap_or(0)
     }
 
+    /// Whether all frames of `other` are of `target`, too, as far as templates tell.
+    pub fn covers(&self, target: u8, other: u8) -> bool {
+        let has = |template: &Template, target| template.indications.of(target) != NOT_PRESENT;
+        self.templates.iter().all(|template| has(template, target) || !has(template, other))
+    }
+
     /// Width and height of the frames of a spatial layer, if they are given.
     pub fn size(&self, spatial: u8) -> Option<(u16, u16)> {
         self.sizes.get(usize::from(spatial)).copied().flatten()

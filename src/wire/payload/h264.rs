@@ -3,6 +3,9 @@
 /// nal_unit_type (ITU-T H.264 table 7-1).
 const IDR: u8 = 5;
 const SPS: u8 = 7;
+const PPS: u8 = 8;
+/// Of pictures, whole or in partitions.
+const SLICES: std::ops::RangeInclusive<u8> = 1..=IDR;
 
 /// Packet types of RFC 6184 §5.2 beside single NAL units.
 const STAP_A: u8 = 24;
@@ -13,6 +16,33 @@ const FU_A: u8 = 28;
 pub fn starts_keyframe(payload: &[u8]) -> Option<bool> {
     payload.first()?;
     Some(units(payload).any(|(kind, _)| kind == SPS || kind == IDR))
+}
+
+/// What a packet is in its picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// It has a sequence parameter set, or the beginning of an IDR picture.
+    pub has_set: bool,
+    pub begins_idr: bool,
+    /// It has a parameter set, and nothing of a picture.
+    pub leads: bool,
+    /// It has something of a picture.
+    pub has_slice: bool,
+}
+
+/// What is in a packet; of one that goes on with a fragment, nothing begins.
+pub fn part(payload: &[u8]) -> Part {
+    let mut part = Part { has_set: false, begins_idr: false, leads: false, has_slice: false };
+    let kind = payload.first().map_or(0, |head| head & 0x1f);
+    part.has_slice = kind == FU_A && payload.get(1).is_some_and(|fu| SLICES.contains(&(fu & 0x1f)));
+    for (kind, _) in units(payload) {
+        part.has_set |= kind == SPS;
+        part.begins_idr |= kind == IDR;
+        part.leads |= kind == SPS || kind == PPS;
+        part.has_slice |= SLICES.contains(&kind);
+    }
+    part.leads &= !part.has_slice;
+    part
 }
 
 /// The first sequence parameter set that is in a packet, without its NAL unit's header; where it is

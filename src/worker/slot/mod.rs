@@ -14,6 +14,7 @@ use super::transmits::Transmits;
 use crate::base::counters::{Counters, DropReason};
 use crate::base::limits::PACED_MAX;
 use crate::base::rng::Rng;
+use crate::media::cache::PacketCache;
 use crate::media::clock::StreamAnchor;
 use crate::media::encoding::{Choice, Encoding};
 use crate::media::extensions::ExtensionIds;
@@ -78,6 +79,8 @@ pub struct Slot {
     pub reported: [Option<(u32, Instant)>; 2],
     /// What of its track is to be sent; `None`: nothing.
     wanted: Option<Choice>,
+    /// Whatever else is chosen changes nothing.
+    is_held: bool,
     /// The encoding that is sent, and which of its packets, by their count, is next.
     present: Option<(u8, u64)>,
     /// From which packet of the wanted encoding on a keyframe is looked for; `None`: from those of
@@ -135,6 +138,7 @@ impl Slot {
             begun: false,
             reported: [None; 2],
             wanted: None,
+            is_held: false,
             present: None,
             watched: None,
             rewriter: Rewriter::new((chance >> 32) as u16, chance as u32),
@@ -188,6 +192,18 @@ impl Slot {
     /// Says what of its track is to be sent from now on, or as soon as a decoder can follow;
     /// `None`: nothing.
     pub fn choose(&mut self, choice: Option<Choice>) {
+        if !self.is_held {
+            self.turn_wish(choice);
+        }
+    }
+
+    /// Chooses for good, whatever [`Self::choose`] says later. For tests.
+    pub fn hold(&mut self, choice: Option<Choice>) {
+        self.is_held = true;
+        self.turn_wish(choice);
+    }
+
+    fn turn_wish(&mut self, choice: Option<Choice>) {
         let encoding = |choice: Option<Choice>| choice.map(|choice| choice.encoding);
         if encoding(choice) != encoding(self.wanted) {
             (self.watched, self.asked) = (None, None);
@@ -241,16 +257,10 @@ impl Slot {
             && let Some(begins) = self.find_keyframe(encodings, wanted, to)
         {
             self.turn_to(encodings, wanted, begins, to);
-            // Packets that overtook the keyframe's first are behind it in number, not in time.
             let cache = self.present(encodings).map(|encoding| &encoding.cache);
             if let Some((cache, first)) = cache.and_then(|cache| Some((cache, cache.at(begins)?))) {
                 sent.packets += self.pass(&first, wanted.layer, to);
-                let early = (begins.saturating_sub(OVERTAKING_MAX)..begins)
-                    .filter_map(|number| cache.at(number))
-                    .filter(|p| p.head.ssrc == first.head.ssrc && p.head.seq > first.head.seq);
-                for packet in early {
-                    sent.packets += self.pass(&packet, wanted.layer, to);
-                }
+                sent.packets += self.pass_early(cache, begins, wanted.layer, to);
             }
             self.send_present(encodings, wanted, to, &mut sent);
         }
@@ -286,9 +296,28 @@ impl Slot {
                     return;
                 }
             }
-            sent.packets += self.pass(&packet, layer.unwrap_or(wanted.layer), to);
+            let layer = layer.unwrap_or(wanted.layer);
+            sent.packets += self.pass(&packet, layer, to);
+            sent.packets += self.pass_early(cache, at, layer, to);
         }
         self.present = Some((number, cache.end()));
+    }
+
+    /// If what is sent begins with a packet: those that overtook it, which are behind it in number,
+    /// not in time; how many were sent.
+    fn pass_early(
+        &mut self,
+        cache: &PacketCache,
+        begins: u64,
+        wanted: Layer,
+        to: &mut Sending<'_>,
+    ) -> u64 {
+        let first = cache.at(begins).filter(|first| self.rewriter.began_with(&first.head));
+        let Some(Packet { head: first, .. }) = first else { return 0 };
+        let early = (begins.saturating_sub(OVERTAKING_MAX)..begins)
+            .filter_map(|number| cache.at(number))
+            .filter(|early| early.head.ssrc == first.ssrc && early.head.seq > first.seq);
+        early.map(|packet| self.pass(&packet, wanted, to)).sum()
     }
 
     /// Whether what is to be sent of its track has never come, as when another encoding came first.

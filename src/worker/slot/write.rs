@@ -34,11 +34,13 @@ impl Slot {
         to: &mut Sending<'_>,
     ) -> Option<usize> {
         let (ids, head) = (&self.agreed.ids, &packet.head);
-        let long = ids.dependency_descriptor != 0 && packet.descriptor.len() > 16;
+        let mut room = None;
+        let descriptor = rewritten.descriptor(packet.descriptor, &mut room);
+        let long = ids.dependency_descriptor != 0 && descriptor.len() > 16;
         let (mut writer, begun) = self.begin(place.fixed, long, to);
         head.extensions.write(ids, &mut writer);
-        if ids.dependency_descriptor != 0 && !packet.descriptor.is_empty() {
-            let at = writer.element(ids.dependency_descriptor, packet.descriptor);
+        if ids.dependency_descriptor != 0 && !descriptor.is_empty() {
+            let at = writer.element(ids.dependency_descriptor, descriptor);
             rewritten.patch_descriptor(at);
         }
         let header = writer.end();
