@@ -37,6 +37,12 @@ impl Pacer {
         self.burst = BURST.max(self.time_for(BURST_BYTES_MIN));
     }
 
+    /// The same with a burst of its own: zero is one packet at a time.
+    pub fn set_rate_and_burst(&mut self, rate: Bitrate, burst: Duration) {
+        self.set_rate(rate);
+        self.burst = burst;
+    }
+
     fn time_for(&self, bytes: u64) -> Duration {
         Duration::from_nanos((bytes * self.nanos_per_kib) >> 10)
     }

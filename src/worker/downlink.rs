@@ -45,6 +45,9 @@ pub struct Downlink {
     /// The path was found to be full, once.
     is_proved: bool,
     probe: Option<Probing>,
+    /// What there would be a use for, and whether probes are finding out whether it is there.
+    goal: Option<Bitrate>,
+    climbs: bool,
     /// Bytes that left since the estimator was told of them, and all since the last allocation, of
     /// which sound.
     untold: usize,
@@ -81,6 +84,8 @@ impl Default for Downlink {
             allocated: None,
             is_proved: false,
             probe: None,
+            goal: None,
+            climbs: false,
             untold: 0,
             sound_bytes: 0,
             left_bytes: 0,
@@ -108,6 +113,11 @@ impl Downlink {
         }
     }
 
+    /// So much waits on the way that what is to be left is better not sent.
+    pub fn is_flooded(&self) -> bool {
+        self.estimator.queue() > FLOODED
+    }
+
     fn probed_bytes(&self) -> u64 {
         self.probe.as_ref().map_or(u64::MAX, |probing| probing.bytes)
     }
@@ -126,7 +136,10 @@ impl Worker {
         downlink.estimator.update(now);
         let after = downlink.estimator.estimate();
         downlink.is_proved |= after < before && downlink.estimator.bound() != Bound::None;
-        if after > before.scale(PROBED) {
+        // A raise waits for the last of several probes, so that one is enough.
+        let climbs = downlink.estimator.climbs() && downlink.goal.is_some_and(|goal| after < goal);
+        let climbed = std::mem::replace(&mut downlink.climbs, climbs);
+        if !climbs && (climbed || after > before.scale(PROBED)) {
             downlink.allocator.confirm(after - downlink.sound);
         }
         // What no longer fits is lowered at once; what would fit can wait.
@@ -161,7 +174,10 @@ impl Worker {
         // Of what is paused nothing flows, and it would be for ever if nobody probed.
         let flows = std::mem::take(&mut downlink.left_bytes) > 0 || has_paused;
         let deadline = downlink.estimator.deadline().filter(|_| flows);
-        let goal = goal.map(|goal| goal + downlink.sound).filter(|_| flows);
+        // What is probed for is all that there is a use for: one step at a time takes as many waits.
+        let goal = goal.map(|goal| goal.max(downlink.allocator.goal()) + downlink.sound);
+        let goal = goal.filter(|_| flows);
+        downlink.goal = goal;
         let next = (flows || is_busy).then_some(now + ALLOCATION_INTERVAL);
         let next = [again, deadline, next].into_iter().flatten().min();
         if !news.is_empty() {
@@ -352,9 +368,17 @@ fn demand<'a>(slot: &Slot, track: Option<&'a Track>, no_ladder: &'a Ladder) -> D
 impl Downlink {
     /// Pictures leave somewhat faster than they should come, so that none waits for long.
     fn set_pace(&mut self, chosen: Bitrate) {
-        let least = if self.is_proved { PACE_MIN } else { UNPROVED_MAX };
-        let chosen = (chosen + self.sound).scale(PACE_CHOSEN);
-        self.pacer.set_rate(self.estimator.estimate().scale(PACE).max(chosen).max(least));
+        let chosen = chosen + self.sound;
+        let estimate = self.estimator.estimate();
+        let needed = estimate.max(chosen);
+        match self.is_proved {
+            _ if self.is_flooded() => self.pacer.set_rate_and_burst(needed, Duration::ZERO),
+            true => self.pacer.set_rate_and_burst(needed.scale(PACE_PROVED), BURST_PROVED),
+            false => {
+                let rate = estimate.scale(PACE).max(chosen.scale(PACE_CHOSEN));
+                self.pacer.set_rate(rate.max(UNPROVED_MAX));
+            }
+        }
     }
 
     /// What may be spent on pictures. As long as the path never was full, the least of all, though
@@ -366,7 +390,7 @@ impl Downlink {
             let fresh = Bitrate::of(std::mem::take(&mut self.sound_bytes), since);
             self.sound = self.sound.scale(1.0 - SOUND_WEIGHT) + fresh.scale(SOUND_WEIGHT);
         }
-        let known = self.estimator.estimate() - self.sound;
+        let known = self.estimator.settled() - self.sound;
         let seen = demands.iter().filter(|d| !d.paused && d.asked.area() > 0);
         let firsts = seen.filter_map(|demand| demand.ladder.steps().first());
         let least: Bitrate = firsts.map(|step| step.rate).sum();
@@ -386,8 +410,12 @@ fn recycle<'b>(mut demands: Vec<Demand<'_>>) -> Vec<Demand<'b>> {
     demands.into_iter().filter_map(|_| None).collect()
 }
 
-/// Nor at less than this: what little waits then is no burst.
-const PACE_MIN: Bitrate = Bitrate::from_kbps(1_000);
+/// Times the estimate, once the path was found to be full: a keyframe that leaves faster waits there,
+/// with the sound behind it, rather than here. Higher fills the queue; lower shows a keyframe later.
+const PACE_PROVED: f64 = 1.1;
+/// And what leaves there at once. More stands in the queue there for as long as a keyframe takes; less
+/// is smaller batches here.
+const BURST_PROVED: Duration = Duration::from_millis(15);
 /// Of a new measure of sound, in the mean.
 const SOUND_WEIGHT: f64 = 0.2;
 /// An estimate that rises by more at once was probed.
@@ -396,5 +424,9 @@ const PROBED: f64 = 1.05;
 const LESS: f64 = 0.97;
 /// What a total needs to be raised to by the allocator, and a little.
 const RAISABLE: f64 = 1.2;
+/// With so much waiting on the way, an encoding that is to be left ends at once, rather than with the
+/// keyframe of the lower one, which would come behind it. Higher delays the lower picture; lower
+/// stops the higher one for every short queue.
+const FLOODED: Duration = Duration::from_millis(80);
 /// Between two allocations of one peer, whatever asks for them.
 const MIN_INTERVAL: Duration = Duration::from_millis(20);

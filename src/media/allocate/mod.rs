@@ -32,6 +32,9 @@ use crate::wire::signal::Source;
 /// from second to second while a path carries the same. Higher queues packets for as long as the
 /// estimator needs to say so; lower changes layers with every gesture.
 pub const KEPT_PERCENT: u64 = 110;
+/// When not even that holds, what comes down goes so low that it can stay. Higher comes down twice;
+/// lower leaves more of the path unused.
+pub const LANDING_PERCENT: u64 = 95;
 /// A raise needs a budget of so many percent of the total after it. Higher leaves more of the path
 /// unused; lower is undone by the next swing of the rates. Videobridge takes changes of the estimate
 /// under 15 % for none.
@@ -40,10 +43,17 @@ pub const RAISE_PERCENT: u64 = 115;
 /// slower to the best picture after a join; shorter shows every step of an estimate that ramps up.
 pub const CHANGE_WAIT: Duration = Duration::from_secs(2);
 /// A slot from which the budget took something is not raised for so long, and twice as long each
-/// time that it happens again, up to the second. Livekit probes a congested path anew after 5 s, then
+/// time that a raise did not last, up to the second. Livekit probes a congested path anew after 5 s, then
 /// 1.5 times as long each time, up to 30 s.
 pub const LOWERED_WAIT: Duration = Duration::from_secs(5);
 pub const LOWERED_WAIT_MAX: Duration = Duration::from_secs(40);
+/// A raise that lasted for so long was right: what the path takes then is not for the raise. Longer
+/// waits on a path that swings; shorter goes back and forth on one that cannot bear the raise.
+pub const RAISE_PROVED: Duration = Duration::from_secs(3);
+/// But no longer than the first when the budget is known to be so many percent of what it was too
+/// little for. Higher leaves a link that is back unused for longer; lower goes back and forth with
+/// one that swings.
+pub const RECOVERED_PERCENT: u64 = 125;
 /// After so long without it, the next time counts as the first. Longer than the longest wait, or a
 /// path that swings would be forgiven each time.
 pub const FORGIVEN_AFTER: Duration = Duration::from_secs(90);
@@ -118,6 +128,8 @@ pub struct Allocator {
     /// Ranks and places in `slots`, first those that come first.
     order: Vec<(usize, usize)>,
     floor: Floor,
+    /// What it last would have cost to give everybody all.
+    wanted: Bitrate,
 }
 
 /// What is spent so far, and the limits, in one allocation.
@@ -125,6 +137,8 @@ pub struct Allocator {
 struct Ledger {
     now: Instant,
     budget: Bitrate,
+    /// Of it, what has lasted or was probed.
+    confirmed: Bitrate,
     /// For what plays already.
     keep_limit: Bitrate,
     /// For what does not.
@@ -164,7 +178,9 @@ impl Allocator {
         let mut ledger = Ledger {
             now,
             budget,
-            keep_limit: if overrun { budget } else { kept },
+            confirmed,
+            // What comes down lands where it can stay.
+            keep_limit: if overrun { percent(budget, LANDING_PERCENT) } else { kept },
             raise_limit: most_after_raise(confirmed),
             total: Bitrate::ZERO,
             reserved: Bitrate::ZERO,
@@ -173,13 +189,20 @@ impl Allocator {
         for phase in [Phase::FavouredLeast, Phase::FavouredReadable, Phase::Least, Phase::All] {
             self.spend(phase, demands, &mut ledger);
         }
-        self.settle(demands, overrun, now);
+        self.settle(demands, overrun.then_some(held), now);
         let wanted = zip(&self.slots, demands).map(|(s, d)| d.ladder.rate(s.top)).sum();
+        self.wanted = wanted;
         let next = ledger.next();
         let lasts = next.is_some_and(|_| confirmed < budget).then(|| self.floor.lasts(now));
-        let waits = self.slots.iter().filter(|slot| slot.waits).filter_map(|slot| slot.raise_at);
+        let waits = self.slots.iter().filter(|slot| slot.waits);
+        let waits = waits.filter_map(|slot| slot.raised_at(confirmed));
         let again = waits.chain(lasts).min();
         Allocation { slots: &self.given, total: ledger.total, wanted, next, again }
+    }
+
+    /// The budget with which all would get what they have use for.
+    pub fn goal(&self) -> Bitrate {
+        percent(self.wanted, RAISE_PERCENT) + Bitrate::from_bps(1)
     }
 
     /// A probe at this rate came through: raises up to it need not wait for the budget to last.
@@ -252,7 +275,7 @@ impl Allocator {
     }
 
     /// Remembers what was given, and what it means for later.
-    fn settle(&mut self, demands: &[Demand<'_>], overrun: bool, now: Instant) {
+    fn settle(&mut self, demands: &[Demand<'_>], overrun: Option<Bitrate>, now: Instant) {
         self.given.clear();
         for (slot, demand) in self.slots.iter_mut().zip(demands) {
             slot.settle(demand.ladder, overrun, now);
@@ -275,7 +298,8 @@ impl Ledger {
         } else if self.total + self.reserved + more <= self.raise_limit {
             // Who speaks or is pinned is seen at once, even if the path could not bear it lately.
             let urgent = slot.given == 0 && (demand.pinned || demand.speaking);
-            if urgent || slot.raise_at.is_none_or(|at| at <= self.now) {
+            let raised_at = slot.raised_at(self.confirmed);
+            if urgent || raised_at.is_none_or(|at| at <= self.now) {
                 // Others may have to give way, and tolerance is for what nobody changed.
                 self.keep_limit = self.keep_limit.min(self.budget);
                 return self.add(slot, more);

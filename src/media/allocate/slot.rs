@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::ladder::{Ladder, Step};
+use super::ladder::{Ladder, Step, percent};
 use super::{
-    CHANGE_WAIT, Choice, Demand, FORGIVEN_AFTER, Given, LOWERED_WAIT, LOWERED_WAIT_MAX, PauseReason,
+    CHANGE_WAIT, Choice, Demand, FORGIVEN_AFTER, Given, LOWERED_WAIT, LOWERED_WAIT_MAX,
+    PauseReason, RAISE_PROVED, RECOVERED_PERCENT,
 };
+use crate::base::bitrate::Bitrate;
 use crate::base::ids::TrackId;
 use crate::wire::signal::Source;
 
@@ -15,6 +17,16 @@ pub(super) const RANKS: usize = 8 * SIZES;
 const SIZES: usize = 8;
 /// A picture of fewer pixels than four to this power is of the smallest: 32 by 32.
 const SMALLEST: usize = 5;
+
+/// That the budget took something.
+#[derive(Debug, Clone, Copy)]
+struct Lowered {
+    at: Instant,
+    /// The wait that followed.
+    wait: Duration,
+    /// What all that played was then, which did not fit.
+    total: Bitrate,
+}
 
 /// Steps are counted from the least: none is a pause.
 #[derive(Debug)]
@@ -26,8 +38,10 @@ pub(super) struct Slot {
     pub favoured: bool,
     /// No raise before that.
     pub raise_at: Option<Instant>,
-    /// When the budget last took something, and the wait that followed.
-    lowered: Option<(Instant, Duration)>,
+    /// When it last changed, and when it last was raised.
+    changed: Option<Instant>,
+    raised: Option<Instant>,
+    lowered: Option<Lowered>,
 
     /// In the present allocation: the steps that play and are of use to the viewer; those of use;
     /// those needed to recognise something; those given; whether one was refused; and whether
@@ -48,6 +62,8 @@ impl Slot {
             asked: 0,
             favoured: false,
             raise_at: None,
+            changed: None,
+            raised: None,
             lowered: None,
             held: 0,
             top: 0,
@@ -68,7 +84,7 @@ impl Slot {
         let favoured = demand.pinned || demand.speaking || demand.source == Source::Screen;
         if asked > self.asked || (favoured && !self.favoured) {
             // Somebody wants more of it, which is no flapping. Had the path failed, it waits.
-            self.raise_at = self.lowered.map(|(at, wait)| at + wait).filter(|_| !favoured);
+            self.raise_at = self.lowered.map(|l| l.at + l.wait).filter(|_| !favoured);
         }
         (self.asked, self.favoured) = (asked, favoured);
         let ladder = demand.ladder;
@@ -89,18 +105,29 @@ impl Slot {
         class * SIZES + (SIZES - 1 - size)
     }
 
-    /// Remembers what was given. `overrun`: what played did not fit into the budget.
-    pub fn settle(&mut self, ladder: &Ladder, overrun: bool, now: Instant) {
-        let forgiven = |(at, _): &(Instant, Duration)| *at + FORGIVEN_AFTER <= now;
-        let lately = self.lowered.filter(|lowered| !forgiven(lowered));
+    /// When it may be raised; `None`: at any time. That a path failed says nothing of one that is
+    /// known to bear far more than what it failed at: then the first wait is enough.
+    pub fn raised_at(&self, confirmed: Bitrate) -> Option<Instant> {
+        let far = |l: &Lowered| confirmed >= percent(l.total, RECOVERED_PERCENT);
+        let Some(lowered) = self.lowered.filter(far) else { return self.raise_at };
+        let changed = self.changed.map(|at| at + LOWERED_WAIT);
+        self.raise_at.min(changed.max(Some(lowered.at + LOWERED_WAIT)))
+    }
+
+    /// Remembers what was given. `overrun`: what played, which did not fit into the budget.
+    pub fn settle(&mut self, ladder: &Ladder, overrun: Option<Bitrate>, now: Instant) {
+        let lately = self.lowered.filter(|lowered| lowered.at + FORGIVEN_AFTER > now);
         if self.given != self.held {
             let mut wait = lately.map_or(CHANGE_WAIT, |_| LOWERED_WAIT);
-            if overrun && self.given < self.held {
-                let longer = |(_, wait): (Instant, Duration)| (2 * wait).min(LOWERED_WAIT_MAX);
-                wait = lately.map_or(LOWERED_WAIT, longer);
-                self.lowered = Some((now, wait));
+            if let Some(total) = overrun.filter(|_| self.given < self.held) {
+                let was_wrong = self.raised.is_some_and(|at| now < at + RAISE_PROVED);
+                let longer = |l: Lowered| if was_wrong { 2 * l.wait } else { LOWERED_WAIT };
+                wait = lately.map_or(LOWERED_WAIT, |l| longer(l).min(LOWERED_WAIT_MAX));
+                self.lowered = Some(Lowered { at: now, wait, total });
             }
             self.raise_at = self.raise_at.max(Some(now + wait));
+            self.changed = Some(now);
+            self.raised = self.changed.filter(|_| self.given > self.held).or(self.raised);
         }
         self.shown = ladder.step(self.given).copied();
     }

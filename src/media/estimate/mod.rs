@@ -69,7 +69,7 @@ use trend::Trend;
 
 /// Delays that grow are a queue only when all packets of the last moments waited for so long: a
 /// jitter delays some. Higher lets every queue grow to that; lower backs off for radios.
-const QUEUE_MIN: Duration = Duration::from_millis(8);
+const QUEUE_MIN: Duration = Duration::from_millis(15);
 /// A probe starts only with less than this waiting: it adds as much again.
 const PROBE_QUEUE_MAX: Duration = Duration::from_millis(30);
 /// And so long after the rate went down: the path shall have been seen at the lower one.
@@ -184,6 +184,11 @@ impl Estimator {
         self.rate.current()
     }
 
+    /// The same without what is left out for a moment to empty a queue: what layers are chosen for.
+    pub fn settled(&self) -> Bitrate {
+        self.rate.settled()
+    }
+
     /// What arrives, over half a second; zero while that is unknown.
     pub fn acked(&self) -> Bitrate {
         self.acked.rate().unwrap_or(Bitrate::ZERO)
@@ -197,6 +202,7 @@ impl Estimator {
     pub fn usage(&self) -> Usage {
         match self.trend.usage() {
             Usage::Over if self.queue.standing() < QUEUE_MIN => Usage::Normal,
+            _ if self.queue.rushes() => Usage::Over,
             usage => usage,
         }
     }
@@ -329,6 +335,7 @@ impl Estimator {
             acked: self.acked.rate().map(|rate| rate.scale(self.loss.sent_per_arrived())),
             busy: self.acked.busy_rate().map(|rate| rate.scale(self.loss.sent_per_arrived())),
             standing,
+            rushes: self.queue.rushes(),
             round_trip: self.round_trip.unwrap_or(ROUND_TRIP),
             is_limited,
             is_lossy: !matches!(verdict, None | Some(Verdict::Usual)),
@@ -404,6 +411,11 @@ impl Estimator {
             return None;
         }
         self.probes.request(now, self.rate.current(), goal)
+    }
+
+    /// The last probe came through as it was sent: the next may find more.
+    pub fn climbs(&self) -> bool {
+        self.probes.climbs()
     }
 
     /// The next packet is the first of a probe, and has this extended transport-wide number.

@@ -35,13 +35,19 @@ const CAUGHT_UP: f64 = 2.0;
 /// found (the same, 0.9 and 0.95; here the measure is finer).
 const UNSATURATED: f64 = 0.92;
 const SATURATED: f64 = 0.95;
+/// But only by more than so long: less is jitter, and nothing is known. Higher takes a link's end for
+/// noise; lower takes noise for it, and rests.
+const NOISE_MICROS: i64 = 3_000;
 /// A result that is so much more than the estimate is worth something.
 const WORTH: f64 = 1.05;
+/// And one of so much more is of another link than before: the next comes as soon as after a first
+/// failure. Lower takes more than its share beside others.
+const FAR: f64 = 1.5;
 /// After one that found nothing it rests so long, twice as long after the next, up to this
 /// (`libwebrtc`, `alr_probing_interval`, 5 s). Longer finds a link that is better again later;
 /// shorter burdens one that is not.
 const REST: Duration = Duration::from_secs(1);
-const REST_MAX: Duration = Duration::from_secs(5);
+const REST_MAX: Duration = Duration::from_secs(2);
 /// After one of which nothing was heard, so long, and so often.
 const AGAIN: Duration = Duration::from_millis(250);
 const UNKNOWN_MAX: u32 = 4;
@@ -94,6 +100,8 @@ pub struct Probes {
     rested_at: Bitrate,
     /// Nothing was found on this path yet.
     found: bool,
+    /// The last one did, and not the end of it.
+    climbs: bool,
     /// When one raised the estimate.
     raised: Option<Instant>,
 }
@@ -215,14 +223,25 @@ impl Probes {
                 self.unknown += 1;
                 self.next = Some(now + AGAIN);
             }
-            // The end of the link was found; it may have another in a while.
-            Some(Found { is_capacity: true, .. }) | None => self.rest(now, estimate, REST_MAX),
+            // The end of the link was found, or jitter looked like it; it may have another soon.
+            Some(Found { is_capacity: true, rate }) => {
+                if rate > estimate.scale(FAR) {
+                    self.failures = 0;
+                }
+                self.rest(now, estimate, REST_MAX);
+            }
+            None => self.rest(now, estimate, REST_MAX),
             Some(_) => (self.failures, self.unknown, self.next) = (0, 0, Some(now)),
         }
+        self.climbs = found.is_some_and(|found| !found.is_capacity);
         if found.is_some() {
             (self.found, self.raised) = (true, Some(now));
         }
         found
+    }
+
+    pub fn climbs(&self) -> bool {
+        self.climbs
     }
 
     fn regret(&mut self, now: Instant, estimate: Bitrate, is_over: bool) {
@@ -318,7 +337,7 @@ impl Tally {
         if sent <= 0 || (came as f64) * CAUGHT_UP < sent as f64 {
             return None;
         }
-        let is_capacity = (sent as f64) < came as f64 * UNSATURATED;
+        let is_capacity = (sent as f64) < came as f64 * UNSATURATED && came - sent > NOISE_MICROS;
         let rate = match is_capacity {
             true => late.rate_since(&early).scale(SATURATED),
             // Nothing waits at the end: all that left before has come, too.

@@ -14,6 +14,12 @@ const BASE_SLOT_MICROS: i64 = 2_000_000;
 /// What stands is the least delay of one to two times so long: at least two pictures at 30 a
 /// second. Longer mistakes fewer bursts for a queue; shorter sees one sooner.
 const STANDING_SLOT_MICROS: i64 = 60_000;
+/// A queue that is so long, and by so much longer than that of the time before, grows whatever the
+/// line says: a link that fell to a fraction brings few groups, and the line, of as many groups, is
+/// half a second behind. Higher and more wait for the line; lower takes a keyframe for it.
+const RUSH_MIN: Duration = Duration::from_millis(80);
+const RUSH_GROWTH: Duration = Duration::from_millis(50);
+const STANDING_SLOTS: usize = 2;
 /// No queue is so long: a clock leapt.
 const LEAP_MICROS: i64 = 10_000_000;
 
@@ -23,7 +29,7 @@ pub struct Queue {
     /// By when a packet left.
     base: Slots<BASE_SLOTS>,
     /// By when it came: while a queue grows, few come of those that left long ago.
-    standing: Slots<2>,
+    standing: Slots<{ 2 * STANDING_SLOTS }>,
 }
 
 /// The least delays of the last slots, each as long as the others; all times in microseconds.
@@ -59,17 +65,36 @@ impl Queue {
 
     /// For how long every packet of the last moments waited.
     pub fn standing(&self) -> Duration {
+        self.waited(0)
+    }
+
+    /// It grows faster than any noise.
+    pub fn rushes(&self) -> bool {
+        let standing = self.standing();
+        standing >= RUSH_MIN && standing >= self.waited(STANDING_SLOTS) + RUSH_GROWTH
+    }
+
+    /// The least wait, from so many slots ago on back.
+    fn waited(&self, ago: usize) -> Duration {
+        let least = (ago..ago + STANDING_SLOTS).map(|ago| self.standing.ago(ago)).min();
         // Of nothing nothing is known.
-        if self.standing.all == i64::MAX || self.base.all == i64::MAX {
-            return Duration::ZERO;
+        match least {
+            Some(least) if least != i64::MAX && self.base.all != i64::MAX => {
+                super::micros(least - self.base.all)
+            }
+            _ => Duration::ZERO,
         }
-        super::micros(self.standing.all - self.base.all)
     }
 }
 
 impl<const COUNT: usize> Slots<COUNT> {
     fn new(length: i64) -> Slots<COUNT> {
         Slots { least: [i64::MAX; COUNT], all: i64::MAX, current: 0, begin: 0, length }
+    }
+
+    /// The least of a slot.
+    fn ago(&self, slots: usize) -> i64 {
+        self.least.get((self.current + COUNT - slots) % COUNT).copied().unwrap_or(i64::MAX)
     }
 
     fn take(&mut self, at: i64, delay: i64) {

@@ -29,6 +29,11 @@ const ACKED_SPARE: Bitrate = Bitrate::from_kbps(10);
 /// the queue grow, and takes more than its share of a link.
 const DECREASE_AFTER_MIN: Duration = Duration::from_millis(10);
 const DECREASE_AFTER_MAX: Duration = Duration::from_millis(200);
+/// But at once, where less arrives than this share of it (`libwebrtc`, `TimeToReduceFurther`, half);
+/// and while a queue grows fast this: then what arrives is known late. Higher takes what was sent
+/// before for the link.
+const FAR: f64 = 0.5;
+const FAR_RUSHING: f64 = 0.9;
 /// While less is sent than may be, a queue that grows for less than this may be others', who back
 /// off as well: then the rate comes down without that less can be sent than is, a bit above it.
 /// Longer and more leave the link to who fills it later; shorter and less drop a layer whenever
@@ -95,6 +100,8 @@ pub struct Seen {
     pub acked: Option<Bitrate>,
     pub busy: Option<Bitrate>,
     pub standing: Duration,
+    /// And it grows faster than any noise.
+    pub rushes: bool,
     pub round_trip: Duration,
     /// The application sends less than it may.
     pub is_limited: bool,
@@ -105,6 +112,11 @@ pub struct Seen {
 impl Rate {
     pub fn current(&self) -> Bitrate {
         self.current.0
+    }
+
+    /// And when the queue that is being emptied is empty.
+    pub fn settled(&self) -> Bitrate {
+        self.drained.map_or(self.current.0, |drained| drained.max(self.current.0))
     }
 
     /// When it last went down.
@@ -175,7 +187,8 @@ impl Rate {
         let after = seen.round_trip.clamp(DECREASE_AFTER_MIN, DECREASE_AFTER_MAX);
         let arrives = seen.busy.or(seen.acked);
         let is_soon = self.lowered.is_some_and(|at| now.saturating_duration_since(at) < after);
-        let is_far = arrives.is_some_and(|rate| rate < self.current.0.scale(0.5));
+        let far = if seen.rushes { FAR_RUSHING } else { FAR };
+        let is_far = arrives.is_some_and(|rate| rate < self.current.0.scale(far));
         if is_soon && !is_far {
             return;
         }

@@ -281,6 +281,13 @@ impl Slot {
         let layer =
             if number == wanted.encoding { Some(wanted.layer) } else { self.rewriter.target() };
         let cache = &encoding.cache;
+        // What is too much for the path would be in the way of the keyframe that is to come.
+        if number > wanted.encoding && to.downlink.is_flooded() {
+            to.counters.drop(DropReason::Paced, cache.end() - next.max(cache.first()));
+            self.rewriter.restart();
+            self.present = None;
+            return;
+        }
         let is_paced = self.agreed.kind == Kind::Video;
         for at in next.max(cache.first())..cache.end() {
             let Some(packet) = cache.at(at) else { continue };

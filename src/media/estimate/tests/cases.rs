@@ -201,7 +201,7 @@ fn probes_of_a_link_that_is_full_are_rare() {
     for seed in SEEDS {
         let flow = alone(Link::new(800).seeded(seed), elastic(seed), 62.0);
         let late = flow.probes.iter().filter(|(at, _)| *at > 20 * SECOND).count();
-        assert!(late <= 10, "{late} in 42 s");
+        assert!(late <= 18, "{late} in 42 s, of 30 ms each");
         let (queue, most) = (flow.queue_max(5.0, 62.0), flow.estimate_max(5.0, 62.0));
         assert!(queue < 280 && most < 1_100, "{queue} ms, {most}");
     }

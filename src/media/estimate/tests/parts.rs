@@ -178,7 +178,16 @@ fn what_no_feedback_spoke_of_arrived() {
 fn seen(usage: Usage) -> Seen {
     let (acked, busy) = (Some(kbps(500)), Some(kbps(500)));
     let (standing, round_trip) = (Duration::ZERO, ms(100));
-    Seen { usage, acked, busy, standing, round_trip, is_limited: false, is_lossy: false }
+    Seen {
+        usage,
+        acked,
+        busy,
+        standing,
+        rushes: false,
+        round_trip,
+        is_limited: false,
+        is_lossy: false,
+    }
 }
 
 #[test]
