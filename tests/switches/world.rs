@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use trackyard::base::ids::{ParticipantId, SessionId, WorkerId};
 use trackyard::base::rng::Rng;
 use trackyard::media::encoding::Choice;
-use trackyard::room::mail::{Address, PeerLetter, Role, RoomLetter, ToGate, ToWorker};
+use trackyard::room::mail::{
+    Address, PeerLetter, Role, RoomLetter, RoomSettings, ToGate, ToWorker,
+};
+use trackyard::wire::signal::PublishLimits;
 use trackyard::worker::{Crypto, Outgoing, Worker, WorkerConfig};
 
 use crate::endpoint::{Endpoint, Media};
@@ -75,6 +78,8 @@ impl World {
                 candidates: vec![server],
                 crypto: crypto.clone(),
                 ntp: NTP_BEGAN,
+                rooms: RoomSettings::default(),
+                limits: PublishLimits::default(),
             };
             Worker::new(config, rng.fork(), began)
         };
