@@ -40,28 +40,34 @@ impl LayerFilter {
 
     /// Whether only a keyframe leads to `wanted`: another spatial layer than what it has whole.
     pub fn needs_keyframe(&self, wanted: Layer) -> bool {
-        wanted.spatial != self.target.spatial && !self.whole().has(wanted)
+        let (own, wanted) = (self.known(self.target), self.known(wanted));
+        own.spatial != wanted.spatial && !self.whole().has(wanted)
     }
 
     /// Some packets did not come, or not yet.
     pub fn miss(&mut self) {
-        self.whole = self.whole.and(self.within(0));
+        let Layer { spatial, temporal } = self.target;
+        let below = |layer: Layer| layer.spatial <= spatial && layer.temporal <= temporal;
+        self.whole = self.whole.and(Self::targets(below));
         self.has_gaps = true;
     }
 
     /// Whether a packet that follows all that came before is for the subscriber.
     pub fn take(&mut self, head: &Head, wanted: Layer) -> bool {
         let frame = &head.frame;
+        self.highest.spatial = self.highest.spatial.max(frame.layer.spatial);
+        self.highest.temporal = self.highest.temporal.max(frame.layer.temporal);
         let is_below = frame.is_start && frame.layer.spatial == 0 && self.target.spatial > 0;
         self.is_stacked |= is_below && !head.starts_keyframe && frame.needed.has(self.target);
         if head.starts_keyframe {
             *self = LayerFilter { highest: self.highest, ..LayerFilter::new(wanted) };
-        } else if frame.is_start && frame.layer.spatial == 0 && self.target != wanted {
+        } else if frame.is_start
+            && frame.layer.spatial == 0
+            && self.known(self.target) != self.known(wanted)
+        {
             // Once it has begun, a picture is of one target: its end may have left already.
-            self.follow(frame, wanted);
+            self.follow(frame, self.known(wanted));
         }
-        self.highest.spatial = self.highest.spatial.max(frame.layer.spatial);
-        self.highest.temporal = self.highest.temporal.max(frame.layer.temporal);
         let needed = frame.needed.has(self.target);
         if !needed {
             self.whole = self.whole.without(frame.needed);
@@ -82,16 +88,11 @@ impl LayerFilter {
         self.whole = self.whole.without(head.frame.needed.without(begun));
     }
 
-    /// The targets up to its own, from a spatial layer on.
-    fn within(&self, lowest: u8) -> Targets {
-        let Layer { spatial, temporal } = self.known(self.target);
+    /// Those of all targets.
+    fn targets(of: impl Fn(Layer) -> bool) -> Targets {
         let layers = (0..LAYERS_MAX).flat_map(|s| (0..LAYERS_MAX).map(move |t| (s, t)));
         let layers = layers.filter_map(|(spatial, temporal)| Layer::new(spatial, temporal));
-        let within = layers.filter(|layer| {
-            let own = self.known(*layer);
-            (lowest.min(spatial)..=spatial).contains(&own.spatial) && own.temporal <= temporal
-        });
-        within.fold(Targets::NONE, Targets::with)
+        layers.filter(|layer| of(*layer)).fold(Targets::NONE, Targets::with)
     }
 
     /// The layer, or the highest that there is below it.
@@ -104,7 +105,10 @@ impl LayerFilter {
     /// what it has since is of them, too.
     fn whole(&self) -> Targets {
         match self.has_gaps && !self.is_stacked {
-            true => self.whole.and(self.within(self.known(self.target).spatial)),
+            true => {
+                let own = self.known(self.target).spatial;
+                self.whole.and(Self::targets(|layer| layer.spatial >= own))
+            }
             false => self.whole,
         }
     }

@@ -190,21 +190,27 @@ fn is_active(case: &Case<'_>, told: &Told<'_>, ends: Duration, faults: &mut Vec<
     if !super::choices::is_in_order(case, first) {
         return;
     }
+    // A change that was taken back before anything else was sent is not told, and one is not told of
+    // what comes late.
+    let changes = |frame: &Frame| {
+        let around = Duration::from_millis(500);
+        let near = |at: Duration| at <= frame.captured + around && frame.captured <= at + around;
+        case.viewer.chosen.iter().any(|chosen| near(chosen.at))
+    };
     for frame in &told.frames {
         let is_needed = targets.iter().any(|target| layout.needs(*target, frame));
-        if frame.id > first.id && !is_needed && super::choices::is_in_order(case, frame) {
+        if frame.id > first.id
+            && !is_needed
+            && super::choices::is_in_order(case, frame)
+            && !changes(frame)
+        {
             fault(frame, "came");
         }
     }
     for frame in case.between(first, last) {
         let is_needed = targets.iter().any(|target| layout.needs(*target, frame));
         let came = told.frames.iter().any(|came| came.id == frame.id);
-        // A change that was taken back before anything else was sent is not told.
-        let changes = case.viewer.chosen.iter().any(|chosen| {
-            let around = Duration::from_millis(150);
-            chosen.at <= frame.captured + around && frame.captured <= chosen.at + around
-        });
-        if is_needed && !came && !changes && !case.lacks(frame, ends) {
+        if is_needed && !came && !changes(frame) && !case.lacks(frame, ends) {
             fault(frame, "is missing");
         }
     }
