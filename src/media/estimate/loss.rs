@@ -37,7 +37,8 @@ const DEVIATIONS: f64 = 3.0;
 /// While the application sends less than it may, no less than this is too much (draft §6: above
 /// 10 %): its rate is not what filled the link.
 const EXCESS_LIMITED: f64 = 0.1;
-/// It must last for so many observations, unless so much is lost. More rides out longer bursts of
+/// It must last for so many observations, unless so much is lost and a queue stands: a moment without
+/// a radio loses all, and is over. More rides out longer bursts of
 /// a radio; fewer leaves a link that has no queue sooner.
 const PATIENCE: u32 = 2;
 const SEVERE: f64 = 0.35;
@@ -99,8 +100,9 @@ impl Loss {
         now.lost_bytes += if result.arrived.is_none() { bytes } else { 0 };
     }
 
-    /// A feedback was heard. Something is said once for each observation.
-    pub fn update(&mut self, is_limited: bool) -> Option<Verdict> {
+    /// A feedback was heard. Something is said once for each observation. `is_queued`: a queue stands
+    /// as well, so that what is lost did not fit into it.
+    pub fn update(&mut self, is_limited: bool, is_queued: bool) -> Option<Verdict> {
         let (first, last) = self.current.sent?;
         let lost = share(self.current.lost_bytes, self.current.bytes);
         let packets = if lost < SEVERE { PACKETS_MIN } else { PACKETS_SEVERE };
@@ -109,7 +111,7 @@ impl Loss {
             return None;
         }
         let seen = std::mem::take(&mut self.current);
-        Some(self.judge(seen, super::micros(last - first), is_limited))
+        Some(self.judge(seen, super::micros(last - first), (is_limited, is_queued)))
     }
 
     /// So many times what arrives is sent, on a path that loses nothing but what it always does.
@@ -117,7 +119,12 @@ impl Loss {
         1.0 / (1.0 - self.inherent)
     }
 
-    fn judge(&mut self, seen: Observation, span: std::time::Duration, is_limited: bool) -> Verdict {
+    fn judge(
+        &mut self,
+        seen: Observation,
+        span: std::time::Duration,
+        (is_limited, is_queued): (bool, bool),
+    ) -> Verdict {
         // In bytes: a queue that is full still takes what is small.
         let lost = share(seen.lost_bytes, seen.bytes);
         // Packets that no feedback spoke of were sent all the same.
@@ -148,7 +155,7 @@ impl Loss {
             return Verdict::Usual;
         }
         self.excess += 1;
-        if self.excess < PATIENCE && lost < SEVERE {
+        if self.excess < PATIENCE && !(lost >= SEVERE && is_queued) {
             return Verdict::Unsure;
         }
         self.excess = 0;

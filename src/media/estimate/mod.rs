@@ -326,8 +326,8 @@ impl Estimator {
             self.end_silence();
         }
         let is_limited = self.application.is_limited();
-        let verdict = self.loss.update(is_limited);
         let standing = self.queue.standing();
+        let verdict = self.loss.update(is_limited, standing > PROBE_QUEUE_MAX);
         let usage = self.usage();
         let seen = Seen {
             usage,

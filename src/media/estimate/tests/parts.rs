@@ -254,7 +254,7 @@ fn quarter(loss: &mut Loss, number: u64, lost_of_100: u64) -> Verdict {
         let result = PacketResult { seq, sent: epoch(), bytes: 1_000, arrived };
         loss.take(&result, (seq * 3_330) as i64);
     }
-    loss.update(false).unwrap()
+    loss.update(false, true).unwrap()
 }
 
 #[test]
