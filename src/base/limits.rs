@@ -117,7 +117,7 @@ pub const ALLOCATION_INTERVAL: Duration = Duration::from_millis(250);
 /// leaves large single streams black.
 pub const UNPROVED_MAX: Bitrate = Bitrate::from_kbps(6_000);
 /// A picture's packet that could not leave for so long is dropped, with those behind it, up to the
-/// next keyframe. Longer shows what is old; shorter loses pictures that were about to leave.
+/// next keyframe; but not the keyframe itself, and behind one it is so much longer as that took. Longer shows what is old; shorter loses pictures that were about to leave.
 pub const PACED_MAX: Duration = Duration::from_millis(400);
 
 /// Addresses from which one peer's valid ICE checks may come at a time; one that is dead gives way

@@ -27,8 +27,11 @@ use world::World;
 const VIEWERS: usize = 4;
 const SWITCHES: usize = 27;
 
-/// What is sent, in turn: a name, its format, encodings, layers.
-const KINDS: [(&str, Format, u8, (u8, u8, bool, u32)); 15] = [
+/// What is sent: a name, its format, encodings, layers.
+type SourceKind = (&'static str, Format, u8, (u8, u8, bool, u32));
+
+/// What is sent, in turn.
+const KINDS: [SourceKind; 15] = [
     ("VP8 simulcast", Format::Vp8, 3, (1, 3, false, 1)),
     ("VP8 simulcast, few syncs", Format::Vp8, 3, (1, 3, false, 2)),
     ("VP8 simulcast, short ids", Format::Vp8, 3, (1, 2, false, 3)),

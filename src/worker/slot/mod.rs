@@ -1,9 +1,10 @@
 //! An m-line on which a client receives: whatever track sits in it, one stream leaves.
 
+mod repeat;
 mod write;
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::media::Mid;
 
@@ -19,7 +20,7 @@ use crate::media::clock::StreamAnchor;
 use crate::media::encoding::{Choice, Encoding};
 use crate::media::extensions::ExtensionIds;
 use crate::media::keyframes::REPEAT_AFTER;
-use crate::media::packet::Packet;
+use crate::media::packet::{Head, Packet};
 use crate::media::resend::ResendBudget;
 use crate::media::rewrite::{Outcome, Rewriter};
 use crate::media::srtp::Outbound;
@@ -86,6 +87,9 @@ pub struct Slot {
     /// From which packet of the wanted encoding on a keyframe is looked for; `None`: from those of
     /// this turn.
     watched: Option<u64>,
+    /// The picture that it began with (SSRC and timestamp), and how late that left.
+    first: Option<(u32, u32)>,
+    behind: Duration,
     rewriter: Rewriter,
     /// Of the next retransmission, extended.
     rtx_seq: u64,
@@ -141,6 +145,8 @@ impl Slot {
             is_held: false,
             present: None,
             watched: None,
+            first: None,
+            behind: Duration::ZERO,
             rewriter: Rewriter::new((chance >> 32) as u16, chance as u32),
             rtx_seq: more & 0x7fff,
             packets: 0,
@@ -289,11 +295,16 @@ impl Slot {
             return;
         }
         let is_paced = self.agreed.kind == Kind::Video;
+        if is_paced && next < cache.first() {
+            // What is forgotten before it left can be sent by nobody.
+            to.counters.drop(DropReason::Paced, cache.end() - next);
+            return self.begin_anew();
+        }
         for at in next.max(cache.first())..cache.end() {
             let Some(packet) = cache.at(at) else { continue };
             if is_paced {
                 let turn = to.downlink.pacer.next(to.now);
-                if to.now.saturating_duration_since(packet.head.received) > PACED_MAX {
+                if self.is_stale(&packet.head, to.now) {
                     to.counters.drop(DropReason::Paced, cache.end() - at);
                     return self.begin_anew();
                 }
@@ -308,6 +319,21 @@ impl Slot {
             sent.packets += self.pass_early(cache, at, layer, to);
         }
         self.present = Some((number, cache.end()));
+    }
+
+    /// Whether a packet waited for so long that its picture is better left out. The picture that a
+    /// decoder begins with is not: the next such one would take as long. What is behind it waits for
+    /// as long as it took, until that is made up for.
+    fn is_stale(&mut self, head: &Head, now: Instant) -> bool {
+        let late = now.saturating_duration_since(head.received);
+        if self.first == Some((head.ssrc, head.timestamp)) {
+            self.behind = late;
+            return false;
+        }
+        if late < PACED_MAX / 2 {
+            self.behind = Duration::ZERO;
+        }
+        late > PACED_MAX + self.behind
     }
 
     /// If what is sent begins with a packet: those that overtook it, which are behind it in number,
@@ -370,6 +396,9 @@ impl Slot {
         let anchor = |encoding: Option<&Encoding>| encoding.and_then(|encoding| encoding.anchor);
         let before = anchor(self.present(encodings));
         self.present = Some((wanted.encoding, begins + 1));
+        let first = self.present(encodings).and_then(|encoding| encoding.cache.at(begins));
+        self.first = first.map(|first| (first.head.ssrc, first.head.timestamp));
+        self.behind = Duration::ZERO;
         if !std::mem::replace(&mut self.begun, true) && self.agreed.kind == Kind::Video {
             let took = to.now.saturating_duration_since(self.since);
             let cause = self.told.map_or(Cause::WaitingKeyframe, |told| told.cause);
@@ -438,37 +467,9 @@ impl Slot {
     pub fn origin(&self, seq: u16) -> Option<(u32, u64)> {
         self.rewriter.origin(seq)
     }
-
-    /// Sends a packet of its track once more (RFC 4588 §4), if it may; whether it did.
-    pub fn resend(&mut self, packet: &Packet<'_>, to: &mut Sending<'_>) -> bool {
-        let Some(seq) = self.rewriter.again(packet).map(|rewritten| rewritten.seq as u16) else {
-            return false;
-        };
-        // What it is in bytes is known once it is written; this is no less.
-        let bytes = packet.payload.len() + packet.descriptor.len() + RESEND_OVERHEAD_BYTES;
-        to.resends.grant(self.agreed.ssrc, seq, bytes, to.now) && self.repeat(packet, to).is_some()
-    }
-
-    fn repeat(&mut self, packet: &Packet<'_>, to: &mut Sending<'_>) -> Option<usize> {
-        let rewritten = self.rewriter.again(packet)?;
-        let payload_type = self.codec(packet.head.codec)?.rtx?;
-        let (seq, ssrc) = (rewritten.seq as u16, self.agreed.rtx_ssrc?);
-        let fixed = Fixed {
-            payload_type,
-            marker: rewritten.marker,
-            seq: self.rtx_seq as u16,
-            timestamp: rewritten.timestamp,
-            ssrc,
-        };
-        let place = Place { fixed, index: self.rtx_seq, original: Some(seq) };
-        self.rtx_seq += 1;
-        self.write(packet, &rewritten, place, to)
-    }
 }
 
 /// The least of a track, until it is known what there is.
 const WHATEVER: Choice = Choice { encoding: 0, layer: Layer::HIGHEST };
 /// A keyframe's packets that came before its first and are still found: more than paths reorder.
 const OVERTAKING_MAX: u64 = 64;
-/// A retransmission's headers, tag and original sequence number: more than it has of them.
-const RESEND_OVERHEAD_BYTES: usize = 12 + 4 + 48 + 2 + 16;

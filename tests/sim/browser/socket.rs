@@ -193,6 +193,8 @@ impl Browser {
                 self.seat(now, &message["slots"]);
                 self.want_slots(now);
             }
+            // What is shown, and to whom it is sent, is the same whatever these say.
+            "quality" | "demand" | "speakers" => {}
             _ => self.complaints.push(message.to_string()),
         }
     }

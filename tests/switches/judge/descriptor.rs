@@ -110,7 +110,8 @@ fn read_structure(bits: &mut Reader<'_>) -> Option<Structure> {
     if bits.get(1)? == 1 {
         let spatial = templates.iter().map(|t| t.layer.0).max()?;
         for _ in 0..=spatial {
-            (bits.get(16)?, bits.get(16)?);
+            bits.get(16)?;
+            bits.get(16)?;
         }
     }
     Some(Structure { offset, targets, templates })

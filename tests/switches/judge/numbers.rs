@@ -75,7 +75,7 @@ fn markers(case: &Case<'_>, verdict: &mut Verdict) {
         if pair[1].index != index + 1 || same_picture || is_marked {
             continue;
         }
-        if same_stream && ends || same_stream && !one.of_key_picture {
+        if same_stream && (ends || !one.of_key_picture) {
             verdict
                 .faults
                 .push(format!("no marker at {index}, where picture {} ends", one.picture));

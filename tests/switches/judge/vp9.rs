@@ -24,12 +24,11 @@ fn read(rtp: &Rtp) -> Option<Descriptor> {
     let (is_predicted, is_flexible) = (first & 0x40 != 0, first & 0x10 != 0);
     let tl0 = if is_flexible { None } else { Some(bytes.next()?) };
     let mut back = Vec::new();
-    while is_flexible && is_predicted {
+    let mut has_more = is_flexible && is_predicted;
+    while has_more {
         let byte = bytes.next()?;
         back.push(byte >> 1);
-        if byte & 1 == 0 {
-            break;
-        }
+        has_more = byte & 1 == 1;
     }
     (first & 0xa0 == 0xa0 && high & 0x80 != 0).then_some(Descriptor {
         is_predicted,
