@@ -164,7 +164,7 @@ impl World {
                 let now = self.began + self.now;
                 for transmit in self.workers[index].flush_all(now) {
                     quiet = false;
-                    self.deliver(transmit.remote, &transmit.bytes);
+                    self.hand_over(transmit.remote, &transmit.bytes);
                 }
                 for letter in self.workers[index].take_letters().collect::<Vec<_>>() {
                     quiet = false;
@@ -200,7 +200,7 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, remote: SocketAddr, bytes: &[u8]) {
+    fn hand_over(&mut self, remote: SocketAddr, bytes: &[u8]) {
         let id = u64::from(remote.port() - 20_000);
         let endpoint = self.endpoints.get_mut(&id).expect("a client's address");
         let media = endpoint.receive(self.began + self.now, self.server, bytes);

@@ -302,7 +302,7 @@ impl Slot {
         }
         for at in next.max(cache.first())..cache.end() {
             let Some(packet) = cache.at(at) else { continue };
-            if is_paced {
+            if is_paced && self.is_for(&packet.head, wanted.layer) {
                 let turn = to.downlink.pacer.next(to.now);
                 if self.is_stale(&packet.head, to.now) {
                     to.counters.drop(DropReason::Paced, cache.end() - at);
@@ -319,6 +319,12 @@ impl Slot {
             sent.packets += self.pass_early(cache, at, layer, to);
         }
         self.present = Some((number, cache.end()));
+    }
+
+    /// Whether a packet may be of what is sent: what is not need not wait for its turn to be left out.
+    fn is_for(&self, head: &Head, wanted: Layer) -> bool {
+        let needed = head.frame.needed;
+        needed.has(wanted) || self.rewriter.target().is_none_or(|target| needed.has(target))
     }
 
     /// Whether a packet waited for so long that its picture is better left out. The picture that a

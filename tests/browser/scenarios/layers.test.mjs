@@ -96,7 +96,7 @@ for (const [kind, codec] of [[C, 'vp8'], [F, 'vp8'], [C, 'h264'], [C, 'vp9'], [C
       await resize(bob, 1_280, 720);
       const largest = await becomes(bob, 'large', (wide) => wide >= 640, 25_000);
       const before = await width(bob);
-      way.rate = 250_000;
+      way.rate = 150_000;
       const lower = await becomes(bob, 'smaller', (wide) => wide > 0 && wide < before, 10_000);
       await until('the page to say why', async () => ['downlink', 'allocator_limit'].includes((await cause(bob))?.cause),
         { deadline_ms: 10_000, seen: () => cause(bob) });
