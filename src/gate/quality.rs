@@ -107,7 +107,11 @@ impl Gate {
             return;
         };
         for slot in &slots {
-            let fresh = Fare { now: slot.clone(), since: now, before: VecDeque::new() };
+            let fresh = Fare {
+                now: slot.clone(),
+                since: now,
+                before: VecDeque::with_capacity(CHANGES_MAX + 1),
+            };
             let fare = session.fares.entry(slot.mid.clone()).or_insert(fresh);
             if fare.now == *slot {
                 continue;

@@ -42,8 +42,10 @@ pub struct Downlink {
     paces: Option<Instant>,
     /// When it was allocated last.
     allocated: Option<Instant>,
-    /// The path was found to be full, once.
+    /// The path was found to be full; and when something left last: what was true of it is forgotten
+    /// after a while without.
     is_proved: bool,
+    left: Option<Instant>,
     probe: Option<Probing>,
     /// What there would be a use for, and whether probes are finding out whether it is there.
     goal: Option<Bitrate>,
@@ -83,6 +85,7 @@ impl Default for Downlink {
             paces: None,
             allocated: None,
             is_proved: false,
+            left: None,
             probe: None,
             goal: None,
             climbs: false,
@@ -109,6 +112,9 @@ impl Downlink {
         let bytes = std::mem::take(&mut self.untold);
         self.left_bytes += bytes as u64;
         if bytes > 0 {
+            let before = self.left.replace(now);
+            let is_old = |at| now.saturating_duration_since(at) > PROOF_KEPT;
+            self.is_proved &= !before.is_some_and(is_old);
             self.estimator.sent(now, bytes);
         }
     }
@@ -416,6 +422,9 @@ const PACE_PROVED: f64 = 1.1;
 /// And what leaves there at once. More stands in the queue there for as long as a keyframe takes; less
 /// is smaller batches here.
 const BURST_PROVED: Duration = Duration::from_millis(15);
+/// What a path bore is forgotten after so long without anything on it. Longer pauses pictures for what
+/// was a minute ago; shorter tries a thin line again with each pause of speech.
+const PROOF_KEPT: Duration = Duration::from_secs(10);
 /// Of a new measure of sound, in the mean.
 const SOUND_WEIGHT: f64 = 0.2;
 /// An estimate that rises by more at once was probed.
