@@ -123,7 +123,7 @@ fn sim_seeds() {
         eprintln!("{} events, hash {:016x}", outcome.events, outcome.hash);
         return;
     }
-    let range = seeds(&std::env::var("SIM_SEEDS").unwrap_or("0..20".into()));
+    let range = seeds(&std::env::var("SIM_SEEDS").unwrap_or("0..64".into()));
     let count = range.end - range.start;
     let start = Instant::now();
     let (simulated, failed) = sweep(range, 2);

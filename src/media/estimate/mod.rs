@@ -74,6 +74,9 @@ const QUEUE_MIN: Duration = Duration::from_millis(15);
 const PROBE_QUEUE_MAX: Duration = Duration::from_millis(30);
 /// And so long after the rate went down: the path shall have been seen at the lower one.
 const PROBE_AFTER_LOWERED: Duration = Duration::from_millis(800);
+/// A queue of which nothing was heard for so long, with nothing under way, has emptied: what was seen
+/// of it keeps nobody from probing. Longer leaves who is sent nothing without a picture for longer.
+const EMPTIED_AFTER: Duration = Duration::from_secs(2);
 /// The round trip while it is unknown (`libwebrtc`, `kDefaultRtt`).
 const ROUND_TRIP: Duration = Duration::from_millis(200);
 /// Weight of a new round trip in the mean (RFC 6298 §2).
@@ -151,6 +154,8 @@ pub struct Estimator {
     epoch: Option<Instant>,
     heard: Heard,
     silence: Silence,
+    /// When something was last heard.
+    heard_at: Option<Instant>,
 }
 
 /// What was heard since the last update, and what before.
@@ -310,6 +315,7 @@ impl Estimator {
 
     /// A feedback was heard.
     fn hear(&mut self, now: Instant) {
+        self.heard_at = Some(now);
         let end = self.heard.seq.map_or(0, |(_, high)| high.saturating_add(1)).max(self.heard.end);
         let heard = std::mem::replace(&mut self.heard, Heard { end, ..Heard::default() });
         if let (Some((low, _)), Some(from)) = (heard.seq, heard.first_arrived) {
@@ -399,6 +405,7 @@ impl Estimator {
     /// that it would find something, or one is under way. Its first packet is told of by
     /// [`Estimator::probe_begins`], its end by [`Estimator::probe_ends`].
     pub fn wants_probe(&mut self, now: Instant, goal: Bitrate) -> Option<Probe> {
+        self.empty(now);
         // The first finds out whether there is feedback: there is no other until then.
         let is_known = matches!(self.source, Source::Start | Source::Transport);
         let is_calm = self.usage() != Usage::Over
@@ -411,6 +418,18 @@ impl Estimator {
             return None;
         }
         self.probes.request(now, self.rate.current(), goal)
+    }
+
+    /// Forgets a queue that must have emptied since something was last heard of it.
+    fn empty(&mut self, now: Instant) {
+        let is_old = |at| now.saturating_duration_since(at) >= EMPTIED_AFTER;
+        if self.silence.since.is_none() && self.heard_at.is_some_and(is_old) {
+            self.groups = Groups::default();
+            self.trend = Trend::default();
+            self.queue = Queue::default();
+            self.bound = Bound::None;
+            self.heard_at = None;
+        }
     }
 
     /// The last probe came through as it was sent: the next may find more.
