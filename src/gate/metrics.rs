@@ -271,9 +271,10 @@ fn of_gate(text: &mut Text, gate: &Gate) {
         text.sample("sessions", &[("role", role)], of_role.count());
     }
     text.family("pictures", "gauge", "Pictures in viewers' slots, by why they are as they are.");
-    let causes = gate.causes(gate.sessions.iter());
-    for ((_, cause), count) in Cause::ALL.iter().zip(causes) {
-        text.sample("pictures", &[("cause", cause)], count);
+    let causes = gate.causes();
+    for (cause, label) in Cause::ALL {
+        let count: usize = causes.values().filter_map(|causes| causes.get(&cause)).sum();
+        text.sample("pictures", &[("cause", label)], count);
     }
     text.family("sessions_joined", "counter", "Sessions that entered a room.");
     for role in ROLES {

@@ -58,7 +58,7 @@ pub(super) struct RoomView<'a> {
     #[serde(flatten)]
     report: &'a RoomReport,
     /// How many of its viewers' pictures are as they are for which reason.
-    causes: BTreeMap<&'static str, usize>,
+    causes: BTreeMap<Cause, usize>,
 }
 
 impl Gate {
@@ -146,32 +146,29 @@ impl Gate {
         self.say(conn, &ServerMessage::Quality { slots });
     }
 
-    /// How many pictures are as they are for which reason, by the reason's place.
-    pub(super) fn causes<'a>(
-        &'a self,
-        sessions: impl Iterator<Item = &'a Session>,
-    ) -> [usize; Cause::ALL.len()] {
-        let mut causes = [0; Cause::ALL.len()];
-        for fare in sessions.flat_map(|session| session.fares.values()) {
-            if let Some(count) = causes.get_mut(fare.now.cause as usize) {
-                *count += 1;
+    /// How many pictures are as they are for which reason, in each room.
+    pub(super) fn causes(&self) -> BTreeMap<&str, BTreeMap<Cause, usize>> {
+        let mut rooms: BTreeMap<&str, BTreeMap<Cause, usize>> = BTreeMap::new();
+        for session in self.sessions.iter() {
+            let causes = rooms.entry(&session.room).or_default();
+            for fare in session.fares.values() {
+                *causes.entry(fare.now.cause).or_default() += 1;
             }
         }
-        causes
+        rooms
     }
 
     /// All rooms, in the order of their names.
     pub(super) fn room_views(&self) -> Vec<RoomView<'_>> {
         let mut rooms: Vec<&RoomReport> = self.reports.rooms().collect();
         rooms.sort_by(|a, b| a.room.cmp(&b.room));
-        let view = |report| {
-            let report: &RoomReport = report;
-            let here = self.sessions.iter().filter(|session| *session.room == *report.room);
-            let counts = self.causes(here).into_iter();
-            let causes = Cause::ALL.iter().map(|(_, label)| *label).zip(counts);
-            RoomView { report, causes: causes.filter(|(_, count)| *count > 0).collect() }
-        };
-        rooms.into_iter().map(view).collect()
+        let mut causes = self.causes();
+        let mut views = Vec::new();
+        for report in rooms {
+            let causes = causes.remove(&*report.room).unwrap_or_default();
+            views.push(RoomView { report, causes });
+        }
+        views
     }
 
     /// One room with all who are in it, and how their pictures fare; `None` if nobody is.

@@ -72,7 +72,7 @@ impl Worker {
             ToWorker::Track(id, TrackLetter::RequestKeyframe { encoding }) => {
                 self.want_own_keyframe((id, encoding), now);
             }
-            ToWorker::Track(id, TrackLetter::State(state)) => self.set_state(id, state, now),
+            ToWorker::Track(id, TrackLetter::State(state)) => self.set_state(id, state),
             ToWorker::Track(id, TrackLetter::Relay { to, wanted }) => {
                 let Some(local) = self.tracks.local(id) else {
                     return;
@@ -170,13 +170,11 @@ impl Worker {
         }
     }
 
-    /// A room says how a track stands that peers of this worker receive.
-    fn set_state(&mut self, id: TrackId, state: TrackState, now: Instant) {
-        let Some(track) = self.tracks.get_mut(id) else { return };
-        track.state = state;
-        let subscribers = track.subscribers.clone();
-        for (key, _) in subscribers {
-            self.will_allocate(key, now);
+    /// A room says how a track stands that peers of this worker receive: they go by it when they next
+    /// spend their paths, which is soon enough, and not all at once.
+    fn set_state(&mut self, id: TrackId, state: TrackState) {
+        if let Some(track) = self.tracks.get_mut(id) {
+            track.state = state;
         }
     }
 
