@@ -22,7 +22,7 @@ use crate::base::ids::TrackId;
 use crate::base::limits::{ALLOCATION_INTERVAL, UNPROVED_MAX};
 use crate::media::allocate::{Allocator, Choice as Given, Demand, Ladder, PauseReason, Size};
 use crate::media::encoding::Choice;
-use crate::media::estimate::{Bound, Estimator, Probe};
+use crate::media::estimate::{Bound, Estimator, Probe, Source as Told};
 use crate::media::pacer::{PACE, Pacer};
 use crate::media::transport_cc::Signal;
 use crate::room::mail::{Outgoing, ToGate, TrackRef};
@@ -141,7 +141,10 @@ impl Worker {
         let before = downlink.estimator.estimate();
         downlink.estimator.update(now);
         let after = downlink.estimator.estimate();
-        downlink.is_proved |= after < before && downlink.estimator.bound() != Bound::None;
+        // Where there is nothing but reports, nobody can probe: a picture that was paused stayed so.
+        let can_probe = downlink.estimator.source() == Told::Transport;
+        let is_full = after < before && downlink.estimator.bound() != Bound::None;
+        downlink.is_proved |= is_full && can_probe;
         // A raise waits for the last of several probes, so that one is enough.
         let climbs = downlink.estimator.climbs() && downlink.goal.is_some_and(|goal| after < goal);
         let climbed = std::mem::replace(&mut downlink.climbs, climbs);
