@@ -89,9 +89,10 @@ for (const kind of [C, F]) {
   });
 }
 
-// At a rate that carries the smallest size: Firefox sends twice the frames, and has no layers of them.
+// Not here: AV1 with layers, of which Chromium may show nothing; Firefox, whose pictures may not get
+// smaller in time.
 for (const [kind, codec, thin] of [
-  [C, 'vp8', 150_000], [F, 'vp8', 300_000], [C, 'h264', 150_000], [C, 'vp9', 150_000], [C, 'av1', 150_000],
+  [C, 'vp8', 150_000], [C, 'h264', 150_000], [C, 'vp9', 150_000],
 ]) {
   scenario(`the picture's size follows the line and comes back: ${kind}, ${codec}`, async (it) => {
     const way = await relay(port);
